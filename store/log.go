@@ -1,0 +1,103 @@
+package store
+
+import (
+	"context"
+	"time"
+)
+
+// DeliveryQuery selects deliveries of a scope. Zero fields select everything.
+type DeliveryQuery struct {
+	EventID    string
+	EndpointID string
+	Type       string // event type, exact
+	Ref        string
+	States     []State
+	From, To   time.Time // when the event was stored: From <= t < To
+	// Before goes on after a page: only deliveries ordered after this one, the last
+	// of the previous page. Zero: from the newest.
+	Before DeliveryID
+	Limit  int // at most; 0 means 100, more than 1000 means 1000
+}
+
+// EventQuery selects events of a scope. Zero fields select everything.
+type EventQuery struct {
+	Type     string
+	Ref      string
+	From, To time.Time // when the event was stored: From <= t < To
+	// Before goes on after a page: only events whose Num is smaller. 0: from the
+	// newest.
+	Before int64
+	Limit  int // at most; 0 means 100, more than 1000 means 1000
+}
+
+// RecoverParams selects the deliveries that [Log.Recover] takes up again.
+// Zero fields select everything.
+type RecoverParams struct {
+	EndpointID string
+	Type       string    // event type, exact
+	From, To   time.Time // when the event was stored: From <= t < To
+	DryRun     bool      // count, change nothing
+	// After goes on after a step: only events whose Num is greater.
+	After int64
+	Limit int // deliveries looked at in one step; 0 means 1000
+}
+
+// Recovered is what a step of [Log.Recover] did, or would have done.
+type Recovered struct {
+	Replayed int // exhausted deliveries that got a new one
+	Hastened int // pending deliveries that are due now
+	After    int64
+	Done     bool // nothing is left after this step
+}
+
+// MissedQuery selects events that an endpoint never got a delivery of.
+type MissedQuery struct {
+	EndpointID string
+	From, To   time.Time // when the event was stored: From <= t < To
+	After      int64     // only events whose Num is greater
+	Limit      int       // events looked at; 0 means 1000
+}
+
+// Log is the delivery log: what happened, and what a person decides about it.
+type Log interface {
+	// Event returns one event with its body, or ErrNotFound.
+	Event(ctx context.Context, scope Scope, id string) (Event, error)
+
+	// Events returns a page of events without bodies, newest first (by Num).
+	Events(ctx context.Context, scope Scope, q EventQuery) ([]Event, error)
+
+	// Deliveries returns a page of deliveries, newest first: by Event descending,
+	// then Endpoint and Round descending. A delivery stored while pages are read
+	// may be missed; none is returned twice.
+	Deliveries(ctx context.Context, scope Scope, q DeliveryQuery) ([]Delivery, error)
+
+	// Delivery returns one delivery, or ErrNotFound.
+	Delivery(ctx context.Context, scope Scope, id DeliveryID) (Delivery, error)
+
+	// Attempts returns the attempts of a delivery in order of N, or ErrNotFound if
+	// there is no such delivery.
+	Attempts(ctx context.Context, scope Scope, id DeliveryID) ([]Attempt, error)
+
+	// Replay stores a new delivery of an event for an endpoint, ready at once, in
+	// the next round. It returns ErrNotFound, ErrErased, ErrDisabled or ErrDeleted.
+	Replay(ctx context.Context, scope Scope, eventID, endpointID string) (DeliveryID, error)
+
+	// Cancel ends a pending delivery with a reason. An attempt under way finishes,
+	// and if it succeeds the delivery is Delivered after all. It returns
+	// ErrNotFound, or ErrFinished if the delivery is not pending.
+	Cancel(ctx context.Context, scope Scope, id DeliveryID, reason string) error
+
+	// Recover does one bounded step of taking up what was given up, for enabled
+	// endpoints, in order of Event: an exhausted delivery gets a new one in the
+	// next round, ready at once, unless a later round of the same event and
+	// endpoint exists that is delivered, pending or cancelled; a pending delivery
+	// that waits for a retry is due now. Events erased and webhook.* ones are passed
+	// over. Repeating a step or a whole run creates no second delivery.
+	Recover(ctx context.Context, scope Scope, p RecoverParams) (Recovered, error)
+
+	// Missed returns events, oldest first and without bodies, of which the endpoint
+	// has no delivery in any round, whatever the reason; webhook.* ones excepted.
+	// The second result is where to go on and the third says that the end was
+	// reached. It returns ErrNotFound if there is no such endpoint.
+	Missed(ctx context.Context, scope Scope, q MissedQuery) ([]Event, int64, bool, error)
+}
