@@ -1,0 +1,97 @@
+package sender
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hookpost/hookpost/signing"
+	"github.com/hookpost/hookpost/store"
+)
+
+// blockFor is how long an endpoint is left alone whose requests can't be made for
+// a reason of ours, such as a missing key.
+const blockFor = 30 * time.Second
+
+// attempt makes one attempt of a delivery and reports the result.
+func (s *Sender) attempt(ctx context.Context, j *job) {
+	now := time.Now()
+	switch {
+	case j.endpoint == nil: // it could not be read
+		s.lanes.block(j.ID.Endpoint, time.Second, now)
+		s.giveBack(j, now)
+		return
+	case ctx.Err() != nil || !s.leaseLasts(j, now) || j.endpoint.off.Load():
+		s.giveBack(j, now)
+		return
+	case j.Erased:
+		s.lanes.finish(j, noAttempt, 0, now)
+		s.settler.put(j, store.Settlement{Verdict: store.Exhaust, Reason: "the payload was erased"})
+		return
+	}
+	at := s.clock.at(now)
+	dest, schedule, err := s.cache.destination(j.endpoint, at)
+	if err != nil {
+		s.trouble.report("hookpost: an endpoint can't be sent to", err, "endpoint", j.endpoint.ID)
+		s.lanes.block(j.ID.Endpoint, blockFor, now)
+		s.giveBack(j, now)
+		return
+	}
+	if j.Unknown >= store.MaxUnknown {
+		// A failure is counted without asking the receiver once more: this delivery
+		// may be what kills the workers.
+		s.lanes.finish(j, noAttempt, 0, now)
+		s.settler.put(j, next(j, schedule, s.cfg.GiveUpAfter, j.Elapsed, 0, 0,
+			fmt.Sprintf("%d attempts in a row ended without a report", j.Unknown)))
+		return
+	}
+	s.lanes.begin(j, now)
+	r := s.postSafely(ctx, dest, j, at)
+	after := time.Now()
+	if ctx.Err() != nil && r.Outcome != store.AttemptDelivered {
+		// Cut off by Stop: whether the receiver got it nobody knows. When the lease
+		// has expired the attempt reads as unknown and the delivery is repeated.
+		s.lanes.finish(j, noAttempt, 0, after)
+		s.lanes.release(j)
+		return
+	}
+	report := judge(j, schedule, s.cfg.GiveUpAfter, &r)
+	how := wentBadly
+	switch {
+	case r.Outcome == store.AttemptDelivered:
+		how = wentWell
+	case r.Class == ClassTimeout:
+		how = timedOut
+	}
+	s.lanes.finish(j, how, report.Hold, after)
+	s.settler.put(j, report)
+}
+
+// postSafely turns a panic below, in a scheme or transport of the application's,
+// into a failed attempt.
+func (s *Sender) postSafely(ctx context.Context, d *destination, j *job, at time.Time) (r result) {
+	started := time.Now()
+	defer func() {
+		if p := recover(); p != nil {
+			s.log.Error("hookpost: an attempt panicked", "event", j.EventID, "endpoint", j.endpoint.ID, "panic", p)
+			r = result{Attempt: store.Attempt{
+				Outcome: store.AttemptFailed, Class: "panic", Error: "the sender's own code failed", URL: j.endpoint.URL, Took: time.Since(started),
+			}}
+		}
+	}()
+	return s.poster.post(ctx, d, j.ContentType, signing.Message{ID: j.EventID, Type: j.EventType, Timestamp: at, Body: j.Body})
+}
+
+// giveBack returns a lease unused.
+func (s *Sender) giveBack(j *job, now time.Time) {
+	s.lanes.finish(j, noAttempt, 0, now)
+	s.settler.put(j, store.Settlement{Verdict: store.Release})
+}
+
+// leaseLasts reports whether the lease outlasts the attempt's deadline, by the
+// monotonic clock and by the wall clock: the first stands still while a virtual
+// machine is suspended, the second can be set.
+func (s *Sender) leaseLasts(j *job, now time.Time) bool {
+	used := max(now.Sub(j.leasedAt), now.Round(0).Sub(j.leasedAt.Round(0)))
+	return used+s.cfg.HTTP.Timeout < s.cfg.Lease
+}

@@ -1,0 +1,119 @@
+package sender
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+const (
+	claimBatch = 256     // deliveries in one claim
+	claimBytes = 8 << 20 // of their bodies
+	// gather is how long a busy Sender lets slots become free before it claims
+	// again: claims of a few cost as much as claims of many.
+	gather = 2 * time.Millisecond
+)
+
+// claimLoop takes deliveries from the store whenever there may be some and slots
+// are free.
+func (s *Sender) claimLoop(ctx context.Context) {
+	poll := time.NewTimer(0)
+	defer poll.Stop()
+	var after int64
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.wake:
+		case <-s.lanes.changed:
+		case <-poll.C:
+		}
+		after = s.claimAll(ctx, after)
+		// Processes that started together should not stay together.
+		poll.Reset(s.cfg.PollInterval - rand.N(s.cfg.PollInterval/10+1))
+	}
+}
+
+// claimAll claims until the store has nothing more or no slot is free, and returns
+// the endpoint to go on after.
+func (s *Sender) claimAll(ctx context.Context, after int64) int64 {
+	wraps := 0
+	for ctx.Err() == nil {
+		now := time.Now()
+		slots, room, defaultRoom := s.lanes.offer(claimBatch, now)
+		if slots == 0 {
+			return after
+		}
+		claims, err := s.st.Claim(ctx, store.ClaimParams{
+			Owner: s.cfg.owner, Lease: s.cfg.Lease, Limit: slots, Bytes: claimBytes,
+			Room: room, DefaultRoom: defaultRoom, After: after, Window: s.cfg.GiveUpAfter,
+		})
+		var jobs []*job
+		if err == nil {
+			s.clock.learn(claims.Now, now, time.Now())
+			jobs = s.jobs(ctx, claims.Deliveries, now)
+		}
+		s.lanes.claimed(slots, room, defaultRoom, jobs, claims.More || err != nil, claims.After, time.Now())
+		if err != nil {
+			if ctx.Err() == nil {
+				s.trouble.report("hookpost: deliveries can't be claimed; sending waits", err)
+			}
+			return after
+		}
+		for _, j := range jobs {
+			s.dispatch(j)
+		}
+		if !claims.More {
+			return claims.After
+		}
+		if len(jobs) > 0 {
+			wraps = 0
+			s.gather(ctx)
+		} else if claims.After <= after {
+			// Twice round without finding anything: the rest is on hold.
+			if wraps++; wraps == 2 {
+				return claims.After
+			}
+		}
+		after = claims.After
+	}
+	return after
+}
+
+// jobs pairs claimed deliveries with their endpoints. One whose endpoint can't be
+// read is given back by its attempt.
+func (s *Sender) jobs(ctx context.Context, claims []store.Claimed, leasedAt time.Time) []*job {
+	if len(claims) == 0 {
+		return nil
+	}
+	endpoints, err := s.cache.endpoints(ctx, claims)
+	if err != nil && ctx.Err() == nil {
+		s.trouble.report("hookpost: endpoints can't be read; their deliveries wait", err)
+	}
+	jobs := make([]*job, len(claims))
+	for i, c := range claims {
+		jobs[i] = &job{Claimed: c, endpoint: endpoints[c.ID.Endpoint], leasedAt: leasedAt}
+	}
+	return jobs
+}
+
+// gather waits a moment until a good part of the slots is free.
+func (s *Sender) gather(ctx context.Context) {
+	enough := min(s.cfg.MaxInFlight/4, claimBatch/2)
+	if s.lanes.enough(enough) {
+		return
+	}
+	timer := time.NewTimer(gather)
+	defer timer.Stop()
+	for !s.lanes.enough(enough) {
+		select {
+		case <-s.lanes.changed:
+		case <-timer.C:
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}

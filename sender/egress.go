@@ -1,0 +1,70 @@
+package sender
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"slices"
+
+	"github.com/hookpost/hookpost/internal/netguard"
+)
+
+// Egress says where requests may go. The URL of an endpoint is somebody else's
+// input, and the sender stands inside a network that the somebody may want to
+// reach. The zero Egress therefore permits public addresses only: no loopback, no
+// private network, no link-local or otherwise special range. A host is resolved
+// once per connection, refused if any of its addresses is forbidden, and
+// connected to at an address that was checked. No proxy is used.
+type Egress struct {
+	// Allow permits addresses that are not public, such as 127.0.0.0/8 while
+	// developing. The addresses at which clouds hand out credentials stay forbidden.
+	Allow []netip.Prefix
+
+	// Ports, unless empty, are the only ones permitted. Default: 80, 443, 8080, 8443
+	// and all above 1023 except those of well-known services such as databases;
+	// inside Allow these too.
+	Ports []uint16
+
+	// Only, unless empty, names the only hosts that requests go to, which keeps a
+	// copy of production from calling anybody. It doesn't permit what is forbidden
+	// otherwise.
+	Only []string
+
+	// NAT64 judges an address in 64:ff9b::/96 by the IPv4 address inside it, for
+	// networks that reach IPv4 through DNS64. Default: they are forbidden.
+	NAT64 bool
+
+	// Resolver looks up hosts. Default: net.DefaultResolver.
+	Resolver Resolver
+}
+
+// Resolver looks up the addresses of a host. [*net.Resolver] is one.
+type Resolver interface {
+	// LookupNetIP returns the addresses of host; network is "ip", "ip4" or "ip6".
+	LookupNetIP(ctx context.Context, network, host string) ([]netip.Addr, error)
+}
+
+// policy returns what is enforced. The slices are copied: a change by the
+// caller later on must not become one of the policy.
+func (e *Egress) policy() (*netguard.Policy, error) {
+	for i, p := range e.Allow {
+		if !p.IsValid() {
+			return nil, fmt.Errorf("%w: HTTP.Egress.Allow has an invalid prefix at %d", ErrInvalidOptions, i)
+		}
+	}
+	if slices.Contains(e.Ports, 0) {
+		return nil, fmt.Errorf("%w: HTTP.Egress.Ports contains 0", ErrInvalidOptions)
+	}
+	for _, host := range e.Only {
+		if err := netguard.CheckHost(host); err != nil {
+			return nil, fmt.Errorf("%w: HTTP.Egress.Only: %w", ErrInvalidOptions, err)
+		}
+	}
+	return &netguard.Policy{
+		Allow:    slices.Clone(e.Allow),
+		Ports:    slices.Clone(e.Ports),
+		Only:     slices.Clone(e.Only),
+		NAT64:    e.NAT64,
+		Resolver: e.Resolver,
+	}, nil
+}

@@ -1,0 +1,378 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+	"unicode/utf8"
+
+	"github.com/google/uuid"
+
+	"github.com/hookpost/hookpost/signing"
+	"github.com/hookpost/hookpost/store"
+)
+
+const (
+	maxDescription   = 1000 // bytes
+	maxMetadata      = 50   // entries
+	maxMetadataKey   = 100  // bytes
+	maxMetadataValue = 1000 // bytes
+	maxEditTries     = 20
+)
+
+// EndpointSpec describes an endpoint to be created. URL and EventTypes are
+// required.
+type EndpointSpec struct {
+	// URL is absolute, http or https, without userinfo and fragment. Its shape is
+	// checked, not whether it answers. One endpoint per URL, tenant and mode.
+	URL string
+	// EventTypes is the selection: exact types, "payment.*" for everything below
+	// payment, or "*" for all, future ones included.
+	EventTypes []string
+
+	Description string            // at most 1,000 bytes
+	Metadata    map[string]string // the application's own; at most 50 entries
+	Schedule    string            // a name from Options.Schedules; default Options.Schedule
+	Schemes     []string          // names of Options.Schemes; default all of them
+
+	// Secret is the signing secret of an endpoint that moves here from another
+	// system; ones that are still accepted beside it go into MoreSecrets, newest
+	// first. Default: a new secret is made.
+	Secret      signing.Secret
+	MoreSecrets []signing.Secret
+	// Disabled creates the endpoint disabled, with the reason if given.
+	Disabled bool
+	Reason   string
+
+	// NoTestEvent leaves out the webhook.test event that creation otherwise sends
+	// to an enabled endpoint.
+	NoTestEvent bool
+}
+
+// EndpointEdit changes an endpoint; nil fields stay as they are. The secret stays
+// whatever changes.
+type EndpointEdit struct {
+	URL         *string
+	EventTypes  []string
+	Description *string
+	Metadata    map[string]string // replaces all of it
+	Schedule    *string
+	Schemes     []string
+}
+
+// CreateEndpoint registers an endpoint and returns it with its signing secret: the
+// only time that anyone sees it. A test event is queued for it; what becomes of
+// that does not undo the creation.
+//
+// Errors: ErrInvalidURL, ErrInvalidSelection, ErrInvalidEndpoint,
+// store.ErrDuplicateURL.
+func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.Endpoint, signing.Secret, error) {
+	none := func(err error) (store.Endpoint, signing.Secret, error) {
+		return store.Endpoint{}, signing.Secret{}, err
+	}
+	if t.err != nil {
+		return none(t.err)
+	}
+	s := t.sender
+	ep := store.Endpoint{
+		Scope: t.scope,
+		Config: store.Config{
+			URL: spec.URL, EventTypes: slices.Clone(spec.EventTypes), State: store.Enabled,
+			Schedule: spec.Schedule, Schemes: slices.Clone(spec.Schemes),
+			Description: spec.Description, Metadata: maps.Clone(spec.Metadata),
+		},
+	}
+	if spec.Disabled {
+		ep.State, ep.Reason = store.Disabled, spec.Reason
+	}
+	if err := s.checkEndpoint(&ep); err != nil {
+		return none(err)
+	}
+	action, secret := store.Created, spec.Secret
+	switch {
+	case !secret.IsZero():
+		action = store.Imported
+	case len(spec.MoreSecrets) > 0:
+		return none(&EndpointError{"MoreSecrets", "needs Secret, the newest of them"})
+	default:
+		secret = signing.NewSecret()
+	}
+	secrets := append([]signing.Secret{secret}, spec.MoreSecrets...)
+	if _, err := s.cfg.bind(ep.Schemes, secrets); err != nil {
+		return none(&EndpointError{"Secret", err.Error()})
+	}
+	var err error
+	if ep.ID, err = newID("ep_"); err != nil {
+		return none(err)
+	}
+	for _, sec := range secrets {
+		id, err := newID("sec_")
+		if err != nil {
+			return none(err)
+		}
+		sealed, err := sealSecret(s.cfg.Keyring, t.scope, ep.ID, id, sec)
+		if err != nil {
+			return none(err)
+		}
+		ep.Secrets = append(ep.Secrets, sealed)
+	}
+	created, err := s.st.CreateEndpoint(ctx, ep, action, actor(ctx))
+	if err != nil {
+		return none(err)
+	}
+	s.cache.changed(&created)
+	if created.State == store.Enabled && !spec.NoTestEvent {
+		if _, err := t.sendTest(ctx, &created); err != nil {
+			s.log.Warn("hookpost: the test event of a new endpoint was not stored", "endpoint", created.ID, "error", err)
+		}
+	}
+	return public(created), secret, nil
+}
+
+// EditEndpoint changes what the edit names. Pending deliveries go to the new URL,
+// whether or not the new selection would have them. Errors are those of
+// CreateEndpoint, store.ErrNotFound and store.ErrDeleted.
+func (t *Tenant) EditEndpoint(ctx context.Context, id string, edit EndpointEdit) (store.Endpoint, error) {
+	return t.change(ctx, id, store.Edited, func(ep *store.Endpoint) (bool, error) {
+		if edit.URL != nil {
+			ep.URL = *edit.URL
+		}
+		if edit.EventTypes != nil {
+			ep.EventTypes = slices.Clone(edit.EventTypes)
+		}
+		if edit.Description != nil {
+			ep.Description = *edit.Description
+		}
+		if edit.Metadata != nil {
+			ep.Metadata = maps.Clone(edit.Metadata)
+		}
+		if edit.Schedule != nil {
+			ep.Schedule = *edit.Schedule
+		}
+		if edit.Schemes != nil {
+			ep.Schemes = slices.Clone(edit.Schemes)
+		}
+		return true, t.sender.checkEndpoint(ep)
+	})
+}
+
+// DisableEndpoint stops deliveries and retries, here at once and in other
+// processes within a second; an attempt under way finishes. Pending deliveries
+// wait while their 72 hours run on. The reason is shown in the log; it may be
+// empty. Disabling a disabled endpoint changes nothing.
+func (t *Tenant) DisableEndpoint(ctx context.Context, id, reason string) (store.Endpoint, error) {
+	return t.change(ctx, id, store.WasDisabled, func(ep *store.Endpoint) (bool, error) {
+		if ep.State == store.Disabled {
+			return false, nil
+		}
+		ep.State, ep.Reason = store.Disabled, reason
+		return true, checkText("Reason", reason, maxDescription)
+	})
+}
+
+// EnableEndpoint resumes deliveries: those that waited go out, within the
+// endpoint's bound, unless their 72 hours have ended meanwhile; then they are
+// exhausted. Events that fired while it was disabled are not back-filled.
+func (t *Tenant) EnableEndpoint(ctx context.Context, id string) (store.Endpoint, error) {
+	ep, err := t.change(ctx, id, store.WasEnabled, func(ep *store.Endpoint) (bool, error) {
+		if ep.State == store.Enabled {
+			return false, nil
+		}
+		ep.State, ep.Reason = store.Enabled, ""
+		return true, nil
+	})
+	if err == nil {
+		t.sender.lanes.block(ep.Num, 0, time.Now())
+		t.sender.upkeep.soon(&t.sender.upkeep.expire)
+		t.sender.Wake()
+	}
+	return ep, err
+}
+
+// DeleteEndpoint ends an endpoint for good: its pending deliveries are cancelled,
+// its secrets destroyed, its URL is free again. Its log stays readable.
+func (t *Tenant) DeleteEndpoint(ctx context.Context, id string) error {
+	_, err := t.change(ctx, id, store.WasDeleted, func(ep *store.Endpoint) (bool, error) {
+		ep.State, ep.Secrets = store.Deleted, nil
+		return true, nil
+	})
+	if err == nil {
+		t.sender.upkeep.soon(&t.sender.upkeep.cancel)
+	}
+	return err
+}
+
+// change reads an endpoint, applies f and writes it back, again if somebody else
+// changed it meanwhile. f reports whether there is anything to write.
+func (t *Tenant) change(ctx context.Context, id string, action store.Action, f func(*store.Endpoint) (bool, error)) (store.Endpoint, error) {
+	if t.err != nil {
+		return store.Endpoint{}, t.err
+	}
+	s := t.sender
+	for range maxEditTries {
+		ep, err := s.st.Endpoint(ctx, t.scope, id)
+		if err != nil {
+			return store.Endpoint{}, err
+		}
+		if ep.State == store.Deleted {
+			return store.Endpoint{}, fmt.Errorf("%w: %s", store.ErrDeleted, id)
+		}
+		changes, err := f(&ep)
+		if err != nil {
+			return store.Endpoint{}, err
+		}
+		if !changes {
+			return public(ep), nil
+		}
+		updated, err := s.st.UpdateEndpoint(ctx, ep, action, actor(ctx))
+		if errors.Is(err, store.ErrChanged) {
+			continue
+		}
+		if err != nil {
+			return store.Endpoint{}, err
+		}
+		s.cache.changed(&updated)
+		return public(updated), nil
+	}
+	return store.Endpoint{}, fmt.Errorf("%w: %s, %d times in a row", store.ErrChanged, id, maxEditTries)
+}
+
+// Endpoint returns one endpoint, deleted ones included, or store.ErrNotFound.
+func (t *Tenant) Endpoint(ctx context.Context, id string) (store.Endpoint, error) {
+	if t.err != nil {
+		return store.Endpoint{}, t.err
+	}
+	ep, err := t.sender.st.Endpoint(ctx, t.scope, id)
+	return public(ep), err
+}
+
+// Endpoints returns a page of endpoints, oldest first, without deleted ones unless
+// the query asks for them.
+func (t *Tenant) Endpoints(ctx context.Context, q store.EndpointQuery) ([]store.Endpoint, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	eps, err := t.sender.st.ListEndpoints(ctx, t.scope, q)
+	for i := range eps {
+		eps[i] = public(eps[i])
+	}
+	return eps, err
+}
+
+// EndpointHistory returns every change of an endpoint, oldest first: when, who,
+// and the values before and after, without secrets.
+func (t *Tenant) EndpointHistory(ctx context.Context, id string) ([]store.Change, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	return t.sender.st.EndpointHistory(ctx, t.scope, id)
+}
+
+// SendTest queues a signed webhook.test event for one enabled endpoint: one
+// attempt, no retry, whatever it selects and without effect on its health. Any
+// HTTP answer counts as delivered, that is, the endpoint was reached. Its outcome
+// stands in the delivery log.
+func (t *Tenant) SendTest(ctx context.Context, endpointID string) (Receipt, error) {
+	if t.err != nil {
+		return Receipt{}, t.err
+	}
+	ep, err := t.sender.st.Endpoint(ctx, t.scope, endpointID)
+	if err != nil {
+		return Receipt{}, err
+	}
+	switch ep.State {
+	case store.Disabled:
+		return Receipt{}, fmt.Errorf("%w: %s", store.ErrDisabled, endpointID)
+	case store.Deleted:
+		return Receipt{}, fmt.Errorf("%w: %s", store.ErrDeleted, endpointID)
+	case store.Enabled:
+	}
+	return t.sendTest(ctx, &ep)
+}
+
+func (t *Tenant) sendTest(ctx context.Context, ep *store.Endpoint) (Receipt, error) {
+	s := t.sender
+	if err := s.clock.ask(ctx, s.st); err != nil {
+		return Receipt{}, err
+	}
+	e := Event{Type: testEventType, Data: testData{EndpointID: ep.ID, Message: "This is a test event. Your endpoint is registered."}}
+	ev, err := e.prepare(s.clock.at(time.Now()), randomEventID, s.cfg.MaxEnvelope, true)
+	if err != nil {
+		return Receipt{}, err
+	}
+	ev.Scope = t.scope
+	m := newMember(ev)
+	m.event.For = []store.NewDelivery{{Endpoint: ep.Num}}
+	return t.send(ctx, m)
+}
+
+type testData struct {
+	EndpointID string `json:"endpoint_id"`
+	Message    string `json:"message"`
+}
+
+// checkEndpoint checks what people set, and normalises the URL.
+func (s *Sender) checkEndpoint(ep *store.Endpoint) error {
+	u, err := parseEndpointURL(ep.URL, urlRules{requireHTTPS: s.cfg.RequireHTTPS, mode: ep.Mode, policy: s.poster.policy})
+	if err != nil {
+		return err
+	}
+	ep.URL, ep.URLKey = u.text, u.key
+	if err := validSelection(ep.EventTypes); err != nil {
+		return err
+	}
+	if _, ok := s.cfg.schedule(ep.Schedule); !ok {
+		return &EndpointError{"Schedule", fmt.Sprintf("%.100q is not a name in Options.Schedules", ep.Schedule)}
+	}
+	for i, name := range ep.Schemes {
+		if s.cfg.schemes[name] == nil || slices.Contains(ep.Schemes[:i], name) {
+			return &EndpointError{"Schemes", fmt.Sprintf("%.100q is not in Options.Schemes, or is there twice", name)}
+		}
+	}
+	if err := checkText("Description", ep.Description, maxDescription); err != nil {
+		return err
+	}
+	if err := checkText("Reason", ep.Reason, maxDescription); err != nil {
+		return err
+	}
+	if len(ep.Metadata) > maxMetadata {
+		return &EndpointError{"Metadata", fmt.Sprintf("has %d entries, more than %d", len(ep.Metadata), maxMetadata)}
+	}
+	for k, v := range ep.Metadata {
+		if err := errors.Join(checkText("Metadata", k, maxMetadataKey), checkText("Metadata", v, maxMetadataValue)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkText(field, text string, limit int) error {
+	switch {
+	case len(text) > limit:
+		return &EndpointError{field, fmt.Sprintf("has %d bytes, more than %d", len(text), limit)}
+	case !utf8.ValidString(text) || slices.Contains([]byte(text), 0):
+		return &EndpointError{field, "is not valid UTF-8 without NUL"}
+	}
+	return nil
+}
+
+// public is an endpoint as applications see it: without ciphertext, which is of no
+// use to them.
+func public(ep store.Endpoint) store.Endpoint {
+	ep.Secrets = slices.Clone(ep.Secrets)
+	for i := range ep.Secrets {
+		ep.Secrets[i].Sealed = nil
+	}
+	return ep
+}
+
+func newID(prefix string) (string, error) {
+	id, err := uuid.NewV7()
+	if err != nil {
+		return "", fmt.Errorf("sender: making an id: %w", err)
+	}
+	return prefix + id.String(), nil
+}

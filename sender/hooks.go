@@ -1,0 +1,85 @@
+package sender
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// Hooks are functions of the application's that hear what happens. They are
+// called one after the other on a goroutine of their own; one that panics is
+// logged and the next goes on. Calls may be lost: when the process ends, or when
+// more than 1,000 wait because a hook is slow. What they tell stands in the store
+// as well.
+type Hooks struct {
+	// EndpointDisabled is called when the Sender has disabled an endpoint by
+	// itself: after a 410 Gone, or because it failed for Options.DisableAfter.
+	EndpointDisabled func(ctx context.Context, ep store.Endpoint)
+	// EndpointRecovered is called when an endpoint succeeds that was failing since
+	// the given time.
+	EndpointRecovered func(ctx context.Context, ep store.Endpoint, failingSince time.Time)
+	// DeliveryExhausted is called when a delivery has been given up.
+	DeliveryExhausted func(ctx context.Context, d Exhaustion)
+}
+
+// Exhaustion is a delivery that was given up.
+type Exhaustion struct {
+	store.Scope
+	Delivery   store.DeliveryID
+	EventID    string
+	EventType  string
+	EndpointID string
+	Reason     string // in plain words
+	LastStatus int    // of the last answer; 0: there was none
+}
+
+const hookBacklog = 1000
+
+// hookRunner calls hooks in order, off the sending path.
+type hookRunner struct {
+	log   *slog.Logger
+	calls chan func(context.Context)
+}
+
+func newHookRunner(log *slog.Logger) *hookRunner {
+	return &hookRunner{log: log, calls: make(chan func(context.Context), hookBacklog)}
+}
+
+// enqueue never blocks.
+func (h *hookRunner) enqueue(call func(context.Context)) {
+	select {
+	case h.calls <- call:
+	default:
+		h.log.Warn("hookpost: a hook call was dropped because too many are waiting")
+	}
+}
+
+// run calls hooks until ctx ends, and then those that wait already.
+func (h *hookRunner) run(ctx context.Context) {
+	for {
+		select {
+		case call := <-h.calls:
+			h.call(ctx, call)
+		case <-ctx.Done():
+			for {
+				select {
+				case call := <-h.calls:
+					h.call(ctx, call)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+func (h *hookRunner) call(ctx context.Context, call func(context.Context)) {
+	defer func() {
+		if p := recover(); p != nil {
+			h.log.Error("hookpost: a hook panicked", "panic", p)
+		}
+	}()
+	call(context.WithoutCancel(ctx))
+}

@@ -1,0 +1,334 @@
+package sender
+
+import (
+	"sync"
+	"time"
+)
+
+const (
+	initialRoom = 4                // of an endpoint nothing is known about
+	slowAfter   = time.Second      // an attempt older than this makes its endpoint slow
+	laneMemory  = 10 * time.Minute // an idle endpoint's room is forgotten after
+)
+
+// lanes divides the Sender's slots among endpoints so that a slow or dead one
+// slows nobody else.
+//
+// A slot is held from the moment a delivery is claimed or handed over until its
+// result is committed, which bounds what a crash can repeat. An endpoint's room
+// bounds its attempts under way and is free again when the response is there. Room
+// starts small, grows with each success and is halved by a timeout. Endpoints with
+// an attempt older than a second share at most half of the slots.
+type lanes struct {
+	slots   int
+	maxRoom int // of one endpoint
+
+	mu         sync.Mutex
+	free       int
+	handedOff  int  // slots in use by deliveries that were not claimed
+	backlogged bool // the last claim found work: a quarter of the slots is for claims
+	closed     bool // no more hand-offs: the Sender is not running
+	byEndpoint map[int64]*lane
+	busy       map[int64]*lane // those with attempts under way, or blocked
+	waiting    map[int64]*lane // those with a backlog
+
+	// changed has an element when a slot became free, or room of an endpoint with
+	// a backlog.
+	changed chan struct{}
+}
+
+// lane is what is known here about one endpoint.
+type lane struct {
+	endpoint int64
+	room     int
+	inFlight int
+	backlog  bool      // the store has ready deliveries that did not fit
+	until    time.Time // nothing is sent before: on hold, or its secrets can't be opened
+	used     time.Time
+	first    *job // attempts under way, oldest first
+	last     *job
+}
+
+func newLanes(slots int) *lanes {
+	return &lanes{
+		slots: slots, maxRoom: max(1, slots/2), free: slots, closed: true,
+		byEndpoint: make(map[int64]*lane),
+		busy:       make(map[int64]*lane),
+		waiting:    make(map[int64]*lane),
+		changed:    make(chan struct{}, 1),
+	}
+}
+
+func (l *lanes) signal() {
+	select {
+	case l.changed <- struct{}{}:
+	default:
+	}
+}
+
+func (l *lanes) lane(endpoint int64, now time.Time) *lane {
+	la := l.byEndpoint[endpoint]
+	if la == nil {
+		la = &lane{endpoint: endpoint, room: min(initialRoom, l.maxRoom)}
+		l.byEndpoint[endpoint] = la
+	}
+	la.used = now
+	return la
+}
+
+func (l *lanes) take(la *lane) {
+	la.inFlight++
+	l.busy[la.endpoint] = la
+}
+
+func (l *lanes) give(la *lane, now time.Time) {
+	la.inFlight--
+	if la.inFlight == 0 && !now.Before(la.until) {
+		delete(l.busy, la.endpoint)
+	}
+}
+
+func (l *lanes) setBacklog(la *lane, on bool) {
+	la.backlog = on
+	if on {
+		l.waiting[la.endpoint] = la
+	} else {
+		delete(l.waiting, la.endpoint)
+	}
+}
+
+// open starts or ends hand-offs.
+func (l *lanes) open(on bool) {
+	l.mu.Lock()
+	l.closed = !on
+	l.mu.Unlock()
+}
+
+// reserve takes a slot for a delivery of the endpoint that is about to be stored.
+// If it is not to be had, the endpoint has a backlog from then on: the delivery
+// will be stored ready, and later ones must not overtake all of it for ever.
+func (l *lanes) reserve(endpoint int64, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	la := l.lane(endpoint, now)
+	ok := !la.backlog && la.inFlight < la.room && now.After(la.until) && l.free > 0 &&
+		(!l.backlogged || l.handedOff < l.slots-l.slots/4) && (!la.slow(now) || l.slowRoom(now) > 0)
+	if !ok {
+		l.setBacklog(la, true)
+		return false
+	}
+	l.free--
+	l.handedOff++
+	l.take(la)
+	return true
+}
+
+// unreserve gives back what reserve took when the delivery was not stored leased.
+func (l *lanes) unreserve(endpoint int64, now time.Time) {
+	l.mu.Lock()
+	l.free++
+	l.handedOff--
+	l.give(l.lane(endpoint, now), now)
+	l.mu.Unlock()
+	l.signal()
+}
+
+// offer takes up to limit free slots for a claim and says how much room the busy
+// endpoints have; idle ones get the initial room, whatever they had before. The
+// caller must call claimed.
+func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, defaultRoom int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	slots = min(limit, l.free)
+	if slots <= 0 {
+		l.backlogged = true // the next slot to become free wakes the claims
+		return 0, nil, 0
+	}
+	l.free -= slots
+	room = make(map[int64]int, len(l.busy))
+	slowRoom := l.slowRoom(now)
+	for num, la := range l.busy {
+		r := la.room - la.inFlight
+		switch {
+		case now.Before(la.until):
+			r = 0
+		case la.slow(now):
+			r = max(0, min(r, slowRoom))
+			slowRoom -= r
+		}
+		room[num] = max(0, r)
+	}
+	return slots, room, min(initialRoom, l.maxRoom)
+}
+
+// claimed gives back the slots that a claim left over and learns from it where
+// there is a backlog: an endpoint that got less than its room has none.
+func (l *lanes) claimed(slots int, room map[int64]int, defaultRoom int, jobs []*job, more bool, last int64, now time.Time) {
+	l.mu.Lock()
+	got := make(map[int64]int, 16)
+	for _, j := range jobs {
+		la := l.lane(j.ID.Endpoint, now)
+		l.take(la)
+		got[la.endpoint]++
+	}
+	l.free += slots - len(jobs)
+	l.backlogged = len(jobs) > 0
+	for num, n := range got {
+		offered, ok := room[num]
+		if !ok {
+			offered = defaultRoom
+		}
+		// The last endpoint of a claim cut short may have more than it got.
+		l.setBacklog(l.byEndpoint[num], n >= offered || (more && num == last))
+	}
+	if !more { // every endpoint was looked at
+		for num, la := range l.waiting {
+			offered, ok := room[num]
+			if got[num] == 0 && (!ok || offered > 0) {
+				l.setBacklog(la, false)
+			}
+		}
+	}
+	left := l.free > 0
+	l.mu.Unlock()
+	if left && len(jobs) < slots {
+		l.signal()
+	}
+}
+
+// begin notes that the attempt's request starts now.
+func (l *lanes) begin(j *job, now time.Time) {
+	l.mu.Lock()
+	la := l.lane(j.ID.Endpoint, now)
+	j.started = now
+	j.under = true
+	j.prev, j.next = la.last, nil
+	if la.last != nil {
+		la.last.next = j
+	} else {
+		la.first = j
+	}
+	la.last = j
+	l.mu.Unlock()
+}
+
+// howItWent is what an attempt says about its endpoint's speed.
+type howItWent int
+
+const (
+	noAttempt howItWent = iota
+	wentWell
+	wentBadly
+	timedOut
+)
+
+// finish frees the endpoint's room, now that the response is there, and adapts it.
+func (l *lanes) finish(j *job, how howItWent, hold time.Duration, now time.Time) {
+	l.mu.Lock()
+	la := l.lane(j.ID.Endpoint, now)
+	if j.under {
+		if j.prev != nil {
+			j.prev.next = j.next
+		} else {
+			la.first = j.next
+		}
+		if j.next != nil {
+			j.next.prev = j.prev
+		} else {
+			la.last = j.prev
+		}
+		j.prev, j.next, j.under = nil, nil, false
+	}
+	switch {
+	case hold > 0:
+		if until := now.Add(hold); until.After(la.until) {
+			la.until = until
+		}
+		la.room = 1
+	case how == wentWell:
+		la.room = min(la.room+1, l.maxRoom)
+	case how == timedOut:
+		la.room = max(1, la.room/2)
+	}
+	l.give(la, now)
+	wake := la.backlog
+	l.mu.Unlock()
+	if wake {
+		l.signal()
+	}
+}
+
+// release frees the slot of a delivery whose result is committed.
+func (l *lanes) release(j *job) {
+	l.mu.Lock()
+	l.free++
+	if j.handedOff {
+		l.handedOff--
+	}
+	wake := l.backlogged
+	l.mu.Unlock()
+	if wake {
+		l.signal()
+	}
+}
+
+// block keeps an endpoint from being sent to for d, and its room starts at 1
+// afterwards. With d 0 it ends a block instead.
+func (l *lanes) block(endpoint int64, d time.Duration, now time.Time) {
+	l.mu.Lock()
+	la := l.lane(endpoint, now)
+	la.room = 1
+	la.until = now.Add(d)
+	l.busy[endpoint] = la
+	if d == 0 {
+		la.until = time.Time{}
+	}
+	l.mu.Unlock()
+}
+
+// slow reports whether the endpoint's oldest attempt takes long.
+func (la *lane) slow(now time.Time) bool {
+	return la.first != nil && now.Sub(la.first.started) > slowAfter
+}
+
+// slowRoom is how many slots are left for slow endpoints. l.mu is held.
+func (l *lanes) slowRoom(now time.Time) int {
+	room := l.slots / 2
+	for _, la := range l.busy {
+		if la.slow(now) {
+			room -= la.inFlight
+		}
+	}
+	return room
+}
+
+// forget drops what is known about endpoints long idle.
+func (l *lanes) forget(now time.Time) {
+	l.mu.Lock()
+	for num, la := range l.byEndpoint {
+		if la.inFlight == 0 && !now.Before(la.until) {
+			delete(l.busy, num)
+		}
+		if la.inFlight == 0 && !la.backlog && now.Sub(la.used) > laneMemory && now.After(la.until) {
+			delete(l.byEndpoint, num)
+		}
+	}
+	l.mu.Unlock()
+}
+
+// idle reports whether every slot is free.
+func (l *lanes) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.free == l.slots
+}
+
+// enough reports whether at least n slots are free, or all of them.
+func (l *lanes) enough(n int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.free >= min(n, l.slots)
+}

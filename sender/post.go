@@ -1,0 +1,345 @@
+package sender
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/hookpost/hookpost/internal/netguard"
+	"github.com/hookpost/hookpost/signing"
+	"github.com/hookpost/hookpost/store"
+)
+
+const (
+	defaultTimeout   = 10 * time.Second
+	defaultUserAgent = "hookpost/0.1.0"
+
+	maxResponseBody   = 16 << 10 // kept of a failure's body
+	maxResponseHeader = 4 << 10  // kept of a failure's header
+	maxDrain          = 4 << 10  // read of a success's body, for the connection's sake
+
+	// Once the headers have arrived the outcome is certain, so that nobody should
+	// wait long for the body: not the slot, and not the other endpoints.
+	drainTime = 250 * time.Millisecond
+	bodyTime  = time.Second
+)
+
+// HTTPOptions says how requests are made. The zero value of every field means
+// its default.
+//
+// A request is a POST over HTTP/1.1 that succeeds if the status line says 2xx and
+// the headers are complete within Timeout; whatever the body does afterwards
+// can't undo that. Redirects are not followed, proxies not used, at most 64 KiB
+// of headers accepted, TLS 1.2 is the least. HTTP/2 is off, so that one attempt is
+// one request on one connection: Go's client repeats requests by itself when a
+// server shuts an HTTP/2 connection down, which no log would show.
+type HTTPOptions struct {
+	// Timeout is how long an attempt may take until the answer's headers are there,
+	// with name lookup, connecting and TLS handshake. Default 10 s.
+	Timeout time.Duration
+
+	// UserAgent is the User-Agent header. Default "hookpost/" and the version.
+	UserAgent string
+
+	// Egress says where requests may go. Default: public addresses only.
+	Egress Egress
+
+	// TLS is the base of the configuration for https, for own root certificates or
+	// client certificates. ServerName and NextProtos are set for each connection.
+	// InsecureSkipVerify is refused. Default: the system's root certificates.
+	TLS *tls.Config
+
+	// IdleTimeout is how long an unused connection is kept. A server may close its
+	// end at any time, and a request written at that moment counts as failed
+	// although nobody saw it; so this should be less than the receivers' limits, of
+	// which 5 s is a common one. Default 4 s; negative: connections are not reused.
+	IdleTimeout time.Duration
+
+	// MaxResponseBody is how many bytes of the body of a failed attempt's answer go
+	// into the log. Default and maximum 16 KiB; negative: neither body nor headers
+	// are kept.
+	MaxResponseBody int
+
+	// WrapTransport, unless nil, returns a RoundTripper around the one it is given,
+	// for tracing or metrics; what it returns need not call it, as in a test. It
+	// stands above the guard of Egress, which it can't lift. It must not follow
+	// redirects, nor repeat requests. Bodies and headers of requests belong to it
+	// only until RoundTrip returns.
+	WrapTransport func(http.RoundTripper) http.RoundTripper
+}
+
+// poster makes HTTP requests; it decides nothing and keeps nothing. It is safe
+// for concurrent use.
+type poster struct {
+	policy    *netguard.Policy
+	transport *http.Transport
+	rt        http.RoundTripper // transport, or what wraps it
+	timeout   time.Duration
+	userAgent []string // the header's values
+	keepBody  int      // bytes; negative: no answer is kept
+}
+
+// newPoster returns a poster that keeps as many connections as there can be
+// requests at once.
+func newPoster(o HTTPOptions, concurrency int) (*poster, error) {
+	def(&o.Timeout, defaultTimeout)
+	def(&o.UserAgent, defaultUserAgent)
+	def(&o.IdleTimeout, defaultIdleTimeout)
+	def(&o.MaxResponseBody, maxResponseBody)
+	switch {
+	case o.Timeout < 0:
+		return nil, fmt.Errorf("%w: HTTP.Timeout is %s; every attempt needs an end", ErrInvalidOptions, o.Timeout)
+	case o.MaxResponseBody > maxResponseBody:
+		return nil, fmt.Errorf("%w: HTTP.MaxResponseBody is %d; it can be at most %d", ErrInvalidOptions, o.MaxResponseBody, maxResponseBody)
+	case !printable(o.UserAgent):
+		return nil, fmt.Errorf("%w: HTTP.UserAgent %.80q is not printable ASCII", ErrInvalidOptions, o.UserAgent)
+	}
+	policy, err := o.Egress.policy()
+	if err != nil {
+		return nil, err
+	}
+	transport, err := newTransport(policy, &o, concurrency)
+	if err != nil {
+		return nil, err
+	}
+	p := &poster{
+		policy:    policy,
+		transport: transport,
+		rt:        transport,
+		timeout:   o.Timeout,
+		userAgent: []string{o.UserAgent},
+		keepBody:  o.MaxResponseBody,
+	}
+	if o.WrapTransport != nil {
+		if p.rt = o.WrapTransport(transport); p.rt == nil {
+			return nil, fmt.Errorf("%w: HTTP.WrapTransport returned nil", ErrInvalidOptions)
+		}
+	}
+	return p, nil
+}
+
+// close closes the connections that no request uses.
+func (p *poster) close() { p.transport.CloseIdleConnections() }
+
+func printable(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r > '~' })
+}
+
+// A destination is what requests to one version of an endpoint have in common.
+// It is immutable and safe for concurrent use.
+type destination struct {
+	url     string
+	request *http.Request // without a context, body and signature
+	keys    []signing.Key
+}
+
+// newDestination prepares requests to a URL that parseEndpointURL returned, signed
+// with keys.
+func newDestination(rawURL string, keys []signing.Key) (*destination, error) {
+	u, err := url.Parse(rawURL)
+	if err != nil || u.Host == "" {
+		return nil, &URLError{URL: redactURL(rawURL), Problem: "can't be parsed"}
+	}
+	if u.Path == "" {
+		u.Path = "/"
+	}
+	var taken []string
+	for _, k := range keys {
+		for _, name := range signing.HeaderNames(k) {
+			if reservedHeader(name) || slices.Contains(taken, name) {
+				return nil, fmt.Errorf("%w: Schemes: the header %s is already in use", ErrInvalidOptions, name)
+			}
+			taken = append(taken, name)
+		}
+	}
+	return &destination{
+		url:  rawURL,
+		keys: keys,
+		request: &http.Request{
+			Method:     http.MethodPost,
+			URL:        u,
+			Host:       u.Host,
+			Proto:      "HTTP/1.1",
+			ProtoMajor: 1,
+			ProtoMinor: 1,
+			Header:     http.Header{"Content-Type": {jsonType}},
+		},
+	}, nil
+}
+
+// reservedHeader reports whether a header, in canonical form, must not be set by
+// a signature scheme: those that frame the message, those that this package sets,
+// and the two that make net/http repeat requests by itself.
+func reservedHeader(name string) bool {
+	switch name {
+	case "Host", "Content-Length", "Content-Type", "User-Agent",
+		"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect",
+		"Idempotency-Key", "X-Idempotency-Key":
+		return true
+	}
+	return false
+}
+
+// result is what became of a request.
+type result struct {
+	store.Attempt // but for N
+	// RetryAfter is the pause that the receiver asked for with a 429 or a 503; 0 if
+	// it did not.
+	RetryAfter time.Duration
+
+	err error // the cause of a failure without an answer
+}
+
+// post makes one request and waits for its outcome. Message.Timestamp is the
+// time now. Nothing that net/http might still hold after its return is reused.
+func (p *poster) post(parent context.Context, d *destination, contentType string, m signing.Message) result {
+	r := result{Attempt: store.Attempt{StartedAt: m.Timestamp, URL: d.url, Outcome: store.AttemptFailed}}
+	start := time.Now()
+	ctx, cancel := context.WithTimeout(parent, p.timeout)
+	defer cancel()
+
+	req := d.request.WithContext(ctx)
+	req.Header = maps.Clone(d.request.Header)
+	req.Header["User-Agent"] = p.userAgent
+	if contentType != jsonType && contentType != "" {
+		req.Header["Content-Type"] = []string{contentType}
+	}
+	for _, k := range d.keys {
+		before := len(req.Header)
+		k.SetHeaders(req.Header, m)
+		if len(req.Header) == before {
+			// An unsigned request would be refused, or worse, accepted.
+			r.Class, r.Error = ClassSigning, "the event can't be signed: its id or time is out of the scheme's range"
+			return r
+		}
+	}
+	body := &requestBody{}
+	body.Reset(m.Body)
+	if len(m.Body) == 0 {
+		req.Body = http.NoBody
+	} else {
+		req.Body = body
+		req.ContentLength = int64(len(m.Body))
+		// With GetBody net/http repeats a POST in one case only: a connection kept
+		// from before turned out dead and not one byte was written to it.
+		req.GetBody = body.again
+	}
+
+	resp, err := p.rt.RoundTrip(req)
+	r.Took = time.Since(start)
+	if err == nil && resp == nil {
+		err = errNoResponse
+	}
+	if err == nil && r.Took > p.timeout {
+		err = context.DeadlineExceeded // from a RoundTripper that ignores the context
+	}
+	if err != nil {
+		if resp != nil && resp.Body != nil {
+			resp.Body.Close()
+		}
+		r.err = err
+		r.Class = classify(parent, err, r.Took >= p.timeout)
+		r.Error = explain(r.Class, err, p.timeout)
+		return r
+	}
+
+	r.Status = resp.StatusCode
+	switch {
+	case resp.StatusCode >= 200 && resp.StatusCode <= 299:
+		r.Outcome = store.AttemptDelivered
+		drain(resp.Body, cancel)
+		return r
+	case resp.StatusCode == http.StatusSwitchingProtocols:
+		// Neither context nor deadline would stop a read of this body.
+		closeBody(resp.Body)
+		r.Class, r.Error = ClassProtocol, "the receiver answered 101 and switched protocols"
+	default:
+		r.Class, r.Error = ClassStatus, explainStatus(resp.StatusCode)
+		p.keep(&r, resp, cancel)
+	}
+	switch resp.StatusCode {
+	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+		if pause, ok := parseRetryAfter(resp.Header.Get("Retry-After"), m.Timestamp.Add(r.Took)); ok {
+			r.RetryAfter = pause
+		}
+	}
+	return r
+}
+
+var errNoResponse = errors.New("the transport returned neither a response nor an error")
+
+// requestBody makes the body's reader and closer one allocation.
+type requestBody struct {
+	bytes.Reader
+}
+
+func (*requestBody) Close() error { return nil }
+
+// again returns a reader for the same bytes from the start.
+func (b *requestBody) again() (io.ReadCloser, error) {
+	fresh := *b // the reader is the transport's alone, which has stopped reading
+	_, err := fresh.Seek(0, io.SeekStart)
+	return &fresh, err
+}
+
+func closeBody(body io.ReadCloser) {
+	if body != nil {
+		body.Close()
+	}
+}
+
+// drain reads the end of a success's body, which lets the connection be used
+// again, unless that takes too long.
+func drain(body io.ReadCloser, cancel func()) {
+	if body == nil || body == http.NoBody {
+		return
+	}
+	timer := time.AfterFunc(drainTime, cancel)
+	_, _ = io.Copy(io.Discard, &io.LimitedReader{R: body, N: maxDrain}) // its outcome is no matter
+	timer.Stop()
+	body.Close()
+}
+
+// keep puts the answer into the result, as far as it arrives and fits.
+func (p *poster) keep(r *result, resp *http.Response, cancel func()) {
+	if p.keepBody < 0 {
+		drain(resp.Body, cancel)
+		return
+	}
+	r.ResponseHeader = headerBytes(resp.Header)
+	if resp.Body == nil || resp.Body == http.NoBody {
+		return
+	}
+	timer := time.AfterFunc(bodyTime, cancel)
+	body, _ := io.ReadAll(&io.LimitedReader{R: resp.Body, N: int64(p.keepBody)}) // what came before an error is kept
+	timer.Stop()
+	resp.Body.Close()
+	if len(body) > 0 {
+		r.ResponseBody = body
+	}
+}
+
+// headerBytes writes as many whole lines of a header as are kept.
+func headerBytes(h http.Header) []byte {
+	if len(h) == 0 {
+		return nil
+	}
+	var buf bytes.Buffer
+	if h.Write(&buf) != nil {
+		return nil
+	}
+	b := buf.Bytes()
+	if len(b) > maxResponseHeader {
+		b = b[:bytes.LastIndexByte(b[:maxResponseHeader], '\n')+1]
+	}
+	return bytes.Clone(b)
+}

@@ -1,0 +1,284 @@
+package sender
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// maxStale bounds how often an event is matched anew because endpoints were
+// changed just then.
+const maxStale = 100
+
+// Receipt says what became of an event that was sent.
+type Receipt struct {
+	// ID is the event's id. It is set whenever the event itself was acceptable,
+	// on a context error too, so that sending again with it is safe.
+	ID string
+	// Duplicate says that the same event was stored before; nothing new happens.
+	Duplicate bool
+	// Deliveries is how many endpoints the event is for; 0 for a duplicate.
+	Deliveries int
+}
+
+// Send stores an event and a delivery of it for every enabled endpoint that
+// selects its type, in one commit, and returns after that commit. Concurrent
+// Sends share commits. Deliveries start at once if this Sender is started, else
+// with the next process that is.
+//
+// An event id is unique per tenant and mode. Sent again with the same type and
+// data, the receipt says Duplicate; with other content the error is a
+// store.ErrConflict. If ctx ends while the commit is under way, the error is an
+// ErrOutcomeUnknown that also wraps the context's.
+func (t *Tenant) Send(ctx context.Context, e Event) (Receipt, error) {
+	m, err := t.prepare(ctx, &e)
+	if err != nil {
+		return Receipt{}, err
+	}
+	return t.send(ctx, m)
+}
+
+// send stores one prepared event.
+func (t *Tenant) send(ctx context.Context, m *member) (Receipt, error) {
+	s := t.sender
+	receipt := Receipt{ID: m.event.ID}
+	for range maxStale {
+		set, err := s.decide(ctx, m)
+		if err != nil {
+			return receipt, err
+		}
+		s.enqueue.put(m)
+		select {
+		case <-m.done:
+		case <-ctx.Done():
+			go s.settleMember(m, set) // it is stored all the same
+			return receipt, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
+		}
+		done, err := s.stored(m, set, &receipt)
+		if done || err != nil {
+			return receipt, err
+		}
+	}
+	return receipt, fmt.Errorf("%w: endpoints changed each time the event was matched", store.ErrChanged)
+}
+
+// settleMember waits for a member whose caller has gone, and does what follows.
+func (s *Sender) settleMember(m *member, set *endpointSet) {
+	<-m.done
+	_, _ = s.stored(m, set, &Receipt{})
+}
+
+// SendBatch sends events, each of which succeeds or fails alone: the receipts are
+// in the order of the events, and the error, if any is, is a *BatchError with one
+// element per event.
+func (t *Tenant) SendBatch(ctx context.Context, events []Event) ([]Receipt, error) {
+	s := t.sender
+	receipts := make([]Receipt, len(events))
+	errs := make([]error, len(events))
+	members := make([]*member, len(events))
+	sets := make([]*endpointSet, len(events))
+	var open []int
+	for i := range events {
+		if members[i], errs[i] = t.prepare(ctx, &events[i]); errs[i] == nil {
+			receipts[i].ID = members[i].event.ID
+			open = append(open, i)
+		}
+	}
+	for try := 0; len(open) > 0; try++ {
+		var joined []*member
+		open = slices.DeleteFunc(open, func(i int) bool {
+			if try == maxStale {
+				errs[i] = fmt.Errorf("%w: endpoints changed each time the event was matched", store.ErrChanged)
+			} else {
+				sets[i], errs[i] = s.decide(ctx, members[i])
+			}
+			if errs[i] == nil {
+				joined = append(joined, members[i])
+			}
+			return errs[i] != nil
+		})
+		s.enqueue.put(joined...)
+		var again []int
+		for _, i := range open {
+			if ctx.Err() == nil {
+				select {
+				case <-members[i].done:
+					done, err := s.stored(members[i], sets[i], &receipts[i])
+					if errs[i] = err; !done && err == nil {
+						again = append(again, i)
+					}
+					continue
+				case <-ctx.Done():
+				}
+			}
+			go s.settleMember(members[i], sets[i])
+			errs[i] = fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
+		}
+		open = again
+	}
+	if slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
+		return receipts, &BatchError{Errs: errs}
+	}
+	return receipts, nil
+}
+
+// SendTx stores an event in the application's own transaction: it is sent if and
+// only if that commits. tx comes from the store's Tx or SQLTx method. After the
+// commit, Wake starts the deliveries at once; without it they start at the next
+// poll.
+//
+// An error about the event (ErrInvalidEvent, store.ErrConflict) leaves the
+// transaction as it was. After any other error roll back.
+func (t *Tenant) SendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, error) {
+	s := t.sender
+	if tx == nil || tx.Store() != s.st {
+		return Receipt{}, ErrForeignTx
+	}
+	m, err := t.prepare(ctx, &e)
+	if err != nil {
+		return Receipt{}, err
+	}
+	receipt := Receipt{ID: m.event.ID}
+	read, err := tx.EndpointSet(ctx, t.scope)
+	if err != nil {
+		return receipt, err
+	}
+	s.match(m, s.cache.compile(read), false)
+	results, err := tx.Enqueue(ctx, []store.NewEvent{m.event})
+	if err != nil {
+		return receipt, err
+	}
+	m.result = results[0]
+	if done, err := s.stored(m, nil, &receipt); err != nil || done {
+		return receipt, err
+	}
+	return receipt, fmt.Errorf("%w: the store called an endpoint set stale that it has just returned", store.ErrChanged)
+}
+
+// prepare checks an event and builds its request body.
+func (t *Tenant) prepare(ctx context.Context, e *Event) (*member, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if t.err != nil {
+		return nil, t.err
+	}
+	s := t.sender
+	if err := s.clock.ask(ctx, s.st); err != nil {
+		return nil, err
+	}
+	ev, err := e.prepare(s.clock.at(time.Now()), randomEventID, s.cfg.MaxEnvelope, false)
+	if err != nil {
+		return nil, err
+	}
+	ev.Scope = t.scope
+	return newMember(ev), nil
+}
+
+func randomEventID() (string, error) { return newEventID(nil) }
+
+// decide matches an event on the endpoints known here and takes slots for the
+// deliveries that can start at once.
+func (s *Sender) decide(ctx context.Context, m *member) (*endpointSet, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	set, err := s.cache.set(ctx, m.event.Scope)
+	if err != nil {
+		return nil, err
+	}
+	if m.event.Type == testEventType && !slices.ContainsFunc(set.members, func(e setMember) bool { return e.endpoint.Num == m.event.For[0].Endpoint }) {
+		return nil, fmt.Errorf("%w: or deleted, just now", store.ErrDisabled)
+	}
+	s.match(m, set, true)
+	return set, nil
+}
+
+// match lists the endpoints of a set that an event is for. A test event names its
+// only endpoint already.
+func (s *Sender) match(m *member, set *endpointSet, handOff bool) {
+	m.event.SetVersion = set.version
+	now := time.Now()
+	if m.event.Type != testEventType {
+		m.event.For = m.event.For[:0]
+		for i := range set.members {
+			if set.members[i].wants.matches(m.event.Type) {
+				m.event.For = append(m.event.For, store.NewDelivery{Endpoint: set.members[i].endpoint.Num})
+			}
+		}
+	}
+	handOff = handOff && len(m.event.For) <= store.MaxFanOut
+	for i := range m.event.For {
+		m.event.For[i].Lease = handOff && s.lanes.reserve(m.event.For[i].Endpoint, now)
+	}
+}
+
+// stored does what follows from a store's answer: hands over what was stored
+// leased, wakes the claims for the rest, gives unused slots back. It reports false
+// if the event has to be matched anew.
+func (s *Sender) stored(m *member, set *endpointSet, receipt *Receipt) (bool, error) {
+	granted := m.err == nil && m.result.Leased && (m.result.Status == store.Stored || m.result.Status == store.Duplicate)
+	ready := false
+	for _, d := range m.event.For {
+		switch {
+		case d.Lease && granted:
+			s.handOver(m, set, d.Endpoint)
+		case d.Lease:
+			s.lanes.unreserve(d.Endpoint, time.Now())
+		default:
+			ready = true
+		}
+	}
+	if m.err != nil {
+		return true, m.err
+	}
+	switch m.result.Status {
+	case store.Stored:
+		receipt.Deliveries = len(m.event.For)
+		if len(m.event.For) > store.MaxFanOut {
+			s.upkeep.soon(&s.upkeep.fanOut)
+		} else if ready && set != nil {
+			s.Wake()
+		}
+		return true, nil
+	case store.Duplicate:
+		receipt.Duplicate = true
+		if granted && m.repeated { // it is this very Send, whose first answer was lost
+			receipt.Duplicate = false
+			receipt.Deliveries = len(m.event.For)
+		}
+		return true, nil
+	case store.Conflict:
+		return true, fmt.Errorf("%w: %s was sent with another type or other data", store.ErrConflict, m.event.ID)
+	case store.Stale:
+		s.cache.forgetStale(m.event.Scope, m.event.SetVersion)
+		return false, nil
+	}
+	return true, errors.New("sender: the store gave no status for an event")
+}
+
+// handOver starts a delivery that was stored leased to this Sender.
+func (s *Sender) handOver(m *member, set *endpointSet, endpoint int64) {
+	i, ok := slices.BinarySearchFunc(set.members, endpoint, func(a setMember, num int64) int {
+		return cmp.Compare(a.endpoint.Num, num)
+	})
+	if !ok {
+		s.lanes.unreserve(endpoint, time.Now())
+		return
+	}
+	s.dispatch(&job{
+		Claimed: store.Claimed{
+			ID: store.DeliveryID{Event: m.result.Event, Endpoint: endpoint}, Token: 1, Scope: m.event.Scope,
+			EventID: m.event.ID, EventType: m.event.Type, ContentType: m.event.ContentType, Body: m.event.Body,
+			EndpointVersion: set.members[i].endpoint.Version, Attempt: 1,
+		},
+		endpoint:  set.members[i].endpoint,
+		leasedAt:  m.begun,
+		handedOff: true,
+	})
+}

@@ -1,0 +1,111 @@
+package sender
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/hookpost/hookpost/internal/netguard"
+)
+
+const (
+	defaultIdleTimeout = 4 * time.Second
+	maxHeaderBytes     = 64 << 10
+	minSessions        = 64
+)
+
+// newTransport returns the transport of a poster. There is nothing that makes it
+// dial past the policy.
+func newTransport(policy *netguard.Policy, o *HTTPOptions, concurrency int) (*http.Transport, error) {
+	concurrency = max(concurrency, 1)
+	config, err := clientTLS(o.TLS, concurrency)
+	if err != nil {
+		return nil, err
+	}
+	var http1 http.Protocols
+	http1.SetHTTP1(true)
+	d := dialer{policy: policy, tls: config, timeout: o.Timeout}
+	return &http.Transport{
+		DialContext:    d.dial,
+		DialTLSContext: d.dialTLS,
+		Protocols:      &http1,
+		// Go's default of two idle connections per host makes most requests of a
+		// busy endpoint open a new one.
+		MaxIdleConnsPerHost:    concurrency,
+		MaxIdleConns:           concurrency,
+		IdleConnTimeout:        max(o.IdleTimeout, 0),
+		DisableKeepAlives:      o.IdleTimeout < 0,
+		DisableCompression:     true, // a small answer could unpack to a large one
+		MaxResponseHeaderBytes: maxHeaderBytes,
+	}, nil
+}
+
+// clientTLS completes what the user gave.
+func clientTLS(given *tls.Config, concurrency int) (*tls.Config, error) {
+	config := &tls.Config{}
+	if given != nil {
+		if given.InsecureSkipVerify {
+			return nil, fmt.Errorf("%w: HTTP.TLS.InsecureSkipVerify lets anybody on the way read the events; add the receiver's issuer to RootCAs", ErrInvalidOptions)
+		}
+		config = given.Clone()
+	}
+	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
+	config.NextProtos = []string{"http/1.1"}
+	if config.ClientSessionCache == nil {
+		config.ClientSessionCache = tls.NewLRUClientSessionCache(max(concurrency, minSessions))
+	}
+	return config, nil
+}
+
+// dialer opens the connections that the policy permits. net/http hands it a
+// context without the request's deadline, since another request may get the
+// connection; so each step ends by itself.
+type dialer struct {
+	policy  *netguard.Policy
+	tls     *tls.Config
+	timeout time.Duration
+}
+
+func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	conn, err := d.policy.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, &stageError{ClassConnect, err}
+	}
+	return conn, nil
+}
+
+func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	defer cancel()
+	plain, err := d.policy.DialContext(ctx, network, addr)
+	if err != nil {
+		return nil, &stageError{ClassConnect, err}
+	}
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		plain.Close()
+		return nil, &stageError{ClassConnect, err}
+	}
+	config := d.tls.Clone()
+	config.ServerName = host
+	conn := tls.Client(plain, config)
+	if err := conn.HandshakeContext(ctx); err != nil {
+		plain.Close()
+		return nil, &stageError{ClassTLS, err}
+	}
+	return conn, nil
+}
+
+// stageError says in which stage of an attempt an error came about.
+type stageError struct {
+	class string
+	err   error
+}
+
+func (e *stageError) Error() string { return e.class + ": " + e.err.Error() }
+func (e *stageError) Unwrap() error { return e.err }

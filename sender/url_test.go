@@ -1,0 +1,141 @@
+package sender
+
+import (
+	"errors"
+	"net/netip"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hookpost/hookpost/internal/netguard"
+	"github.com/hookpost/hookpost/store"
+)
+
+func TestEndpointURL(t *testing.T) {
+	for raw, want := range map[string]endpointURL{
+		"https://example.com/webhooks": {"https://example.com/webhooks", "https://example.com/webhooks"},
+		"HTTPS://Example.COM":          {"https://example.com", "https://example.com/"},
+		"https://example.com:443/":     {"https://example.com/", "https://example.com/"},
+		"https://example.com:00443/":   {"https://example.com/", "https://example.com/"},
+		"http://example.com:80/A?b=C":  {"http://example.com/A?b=C", "http://example.com/A?b=C"},
+		"http://example.com:443/":      {"http://example.com:443/", "http://example.com:443/"},
+		"https://example.com:8443/":    {"https://example.com:8443/", "https://example.com:8443/"},
+		"https://example.com./x":       {"https://example.com./x", "https://example.com/x"},
+		"https://example.com?":         {"https://example.com?", "https://example.com/"},
+		"https://bücher.example/":      {"https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/"},
+		"https://example.com/%2e%2E/a": {"https://example.com/%2e%2E/a", "https://example.com/%2e%2E/a"},
+		"https://1.1.1.1/hook":         {"https://1.1.1.1/hook", "https://1.1.1.1/hook"},
+		"https://[2606:4700::1111]/":   {"https://[2606:4700::1111]/", "https://[2606:4700::1111]/"},
+		"https://[2606:4700::1]:443/":  {"https://[2606:4700::1]/", "https://[2606:4700::1]/"},
+	} {
+		for _, mode := range []store.Mode{store.Live, store.Test} {
+			got, err := parseEndpointURL(raw, urlRules{mode: mode, policy: &netguard.Policy{}})
+			require.NoError(t, err, raw)
+			require.Equal(t, want, got, raw)
+		}
+	}
+}
+
+func TestEndpointURLRefused(t *testing.T) {
+	for _, raw := range []string{
+		"", "example.com", "/webhooks", "//example.com/x", "ftp://example.com/", "file:///etc/passwd", "javascript:alert(1)",
+		"https:example.com", "https://", "https:///path", "https://:443/", "https://user@example.com/", "https://u:p@example.com/",
+		"https://example.com/#top", "https://example.com/#", "https://example.com/a b", "https://example.com/\n", " https://example.com/",
+		"https://exa\x00mple.com/", "https://example.com/\x7f", "https://example.com/\xff", "https://example.com:0/", "https://example.com:65536/",
+		"https://example.com:x/", "https://example.com:/", "https://2130706433/", "https://0x7f.1/", "https://127.1/", "https://[fe80::1%25lo]/",
+		"https://-a.example/", "https://a..example/", "https://%31%32%37.0.0.1/", "https://[::ffff:127.0.0.1]/", "https://exa%mple.com/", "https://a\\b/",
+		"https://example.com/" + strings.Repeat("a", maxURL),
+	} {
+		for _, mode := range []store.Mode{store.Live, store.Test} {
+			_, err := parseEndpointURL(raw, urlRules{mode: mode, policy: &netguard.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}})
+			require.ErrorIs(t, err, ErrInvalidURL, "%q", raw)
+			var urlErr *URLError
+			require.ErrorAs(t, err, &urlErr)
+			require.NotEmpty(t, urlErr.Problem)
+		}
+	}
+}
+
+func TestEndpointURLByMode(t *testing.T) {
+	loopback := []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	private := []netip.Prefix{netip.MustParsePrefix("10.0.0.0/8")}
+	all := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}
+	for _, tc := range []struct {
+		raw        string
+		allow      []netip.Prefix
+		live, test bool
+	}{
+		{"http://localhost:3000/hook", nil, false, true},
+		{"http://api.localhost/", nil, false, true},
+		{"http://127.0.0.1:22/", nil, false, true},
+		{"http://[::1]/", nil, false, true},
+		{"http://localhost:3000/hook", loopback, true, true},
+		{"http://127.0.0.1:3000/hook", loopback, true, true},
+		{"http://10.0.0.1/", nil, false, false},
+		{"http://10.0.0.1/", private, true, true},
+		{"http://169.254.169.254/", all, false, false},
+		{"http://[fe80::1]/", nil, false, false},
+		{"http://1.1.1.1:25/", nil, false, false},
+		{"http://internal.example/", nil, true, true},
+	} {
+		for mode, want := range map[store.Mode]bool{store.Live: tc.live, store.Test: tc.test} {
+			_, err := parseEndpointURL(tc.raw, urlRules{mode: mode, policy: &netguard.Policy{Allow: tc.allow}})
+			if want {
+				require.NoError(t, err, "%s %s", tc.raw, mode)
+			} else {
+				require.ErrorIs(t, err, ErrInvalidURL, "%s %s", tc.raw, mode)
+			}
+		}
+	}
+	_, err := parseEndpointURL("http://10.0.0.1/", urlRules{})
+	require.NoError(t, err, "without a mode the dialler decides")
+}
+
+func TestRequireHTTPS(t *testing.T) {
+	_, err := parseEndpointURL("http://example.com/", urlRules{requireHTTPS: true})
+	require.ErrorIs(t, err, ErrInvalidURL)
+	_, err = parseEndpointURL("https://example.com/", urlRules{requireHTTPS: true})
+	require.NoError(t, err)
+}
+
+func TestURLErrorsHideSecrets(t *testing.T) {
+	for _, raw := range []string{
+		"https://user:s3cret@example.com/", "https://user:s3/cr3t@example.com/s3cret@x", "ftp://example.com/?token=s3cret",
+		"https://exa mple.com/?token=s3cret", "https://example.com:99999/?s3cret#s3cret", "https://example.com/#s3cret", "s3cret@host",
+		"http://%zz/?s3cret", "//u:s3cret@h/",
+	} {
+		_, err := parseEndpointURL(raw, urlRules{})
+		require.Error(t, err)
+		require.NotContains(t, err.Error(), "s3", raw)
+	}
+}
+
+func FuzzEndpointURL(f *testing.F) {
+	for _, s := range []string{
+		"https://example.com/webhooks", "http://[::1]:80/?", "https://bücher.example", "http://127。0。0。1/", "https://a:b@c/#d", "http://[fe80::1%25lo]/", "http://example.com./%2f?x",
+	} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, raw string) {
+		rules := urlRules{mode: store.Live, policy: &netguard.Policy{}}
+		got, err := parseEndpointURL(raw, rules)
+		if err != nil {
+			if !errors.Is(err, ErrInvalidURL) {
+				t.Fatalf("%q: %v", raw, err)
+			}
+			return
+		}
+		if u, err := url.Parse(got.text); err != nil || u.Host == "" || u.User != nil {
+			t.Fatalf("%q became %q", raw, got.text)
+		}
+		again, err := parseEndpointURL(got.text, rules)
+		if err != nil || again != got {
+			t.Fatalf("%q became %+v, and that %+v, %v", raw, got, again, err)
+		}
+		if byKey, err := parseEndpointURL(got.key, rules); err != nil || byKey.key != got.key {
+			t.Fatalf("%q has the key %q, which has %+v, %v", raw, got.key, byKey, err)
+		}
+	})
+}

@@ -1,0 +1,250 @@
+package memory
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// CreateEndpoint implements [store.Endpoints].
+func (s *Store) CreateEndpoint(ctx context.Context, in store.Endpoint, action store.Action, actor string) (store.Endpoint, error) {
+	if in.ID == "" || !validText(in.ID) {
+		return store.Endpoint{}, fmt.Errorf("%w: endpoint id %q", store.ErrInvalid, in.ID)
+	}
+	if in.State != store.Enabled && in.State != store.Disabled {
+		return store.Endpoint{}, fmt.Errorf("%w: a new endpoint is enabled or disabled, not %s", store.ErrInvalid, in.State)
+	}
+	if err := s.lockScope(ctx, in.Scope); err != nil {
+		return store.Endpoint{}, err
+	}
+	defer s.mu.Unlock()
+	w := s.world(in.Scope)
+	if w.byURL[in.URLKey] != nil {
+		return store.Endpoint{}, store.ErrDuplicateURL
+	}
+	if w.byID[in.ID] != nil {
+		return store.Endpoint{}, fmt.Errorf("%w: endpoint id %q is taken", store.ErrInvalid, in.ID)
+	}
+	now := s.now().time()
+	ep := &endpoint{world: w, oldest: noneOldest}
+	ep.Endpoint = store.Endpoint{
+		Scope:     in.Scope,
+		ID:        in.ID,
+		Num:       int64(len(s.endpoints)) + 1,
+		Config:    cloneConfig(in.Config),
+		URLKey:    in.URLKey,
+		Secrets:   cloneSecrets(in.Secrets),
+		CreatedAt: now,
+	}
+	s.endpoints = append(s.endpoints, ep)
+	w.endpoints = append(w.endpoints, ep)
+	w.byID[ep.ID] = ep
+	w.byURL[ep.URLKey] = ep
+	ep.changed(store.Config{}, action, actor, now)
+	return ep.record(), nil
+}
+
+// UpdateEndpoint implements [store.Endpoints].
+func (s *Store) UpdateEndpoint(ctx context.Context, in store.Endpoint, action store.Action, actor string) (store.Endpoint, error) {
+	if in.State < store.Enabled || in.State > store.Deleted {
+		return store.Endpoint{}, fmt.Errorf("%w: endpoint state %s", store.ErrInvalid, in.State)
+	}
+	if err := s.lockScope(ctx, in.Scope); err != nil {
+		return store.Endpoint{}, err
+	}
+	defer s.mu.Unlock()
+	ep, err := s.named(in.Scope, in.ID)
+	if err != nil {
+		return store.Endpoint{}, err
+	}
+	w := ep.world
+	switch {
+	case ep.State == store.Deleted:
+		return store.Endpoint{}, store.ErrDeleted
+	case ep.Version != in.Version:
+		return store.Endpoint{}, store.ErrChanged
+	}
+	if other := w.byURL[in.URLKey]; in.State != store.Deleted && other != nil && other != ep {
+		return store.Endpoint{}, store.ErrDuplicateURL
+	}
+	now := s.now().time()
+	old := ep.Config
+	delete(w.byURL, ep.URLKey)
+	ep.Config, ep.URLKey, ep.Secrets = cloneConfig(in.Config), in.URLKey, cloneSecrets(in.Secrets)
+	switch {
+	case ep.State == store.Deleted:
+		ep.Secrets = nil
+		s.deleted = append(s.deleted, ep)
+	case ep.State == store.Enabled && old.State != store.Enabled:
+		ep.EnabledAt = now
+		ep.FailingSince, ep.Failures, ep.HoldUntil = time.Time{}, 0, time.Time{}
+	}
+	if ep.State != store.Deleted {
+		w.byURL[ep.URLKey] = ep
+	}
+	ep.changed(old, action, actor, now)
+	return ep.record(), nil
+}
+
+// disable disables ep on the engine's account.
+func (ep *endpoint) disable(reason string, now micros) {
+	old := ep.Config
+	ep.Config = cloneConfig(old)
+	ep.State, ep.Reason = store.Disabled, reason
+	ep.changed(old, store.WasDisabled, "", now.time())
+}
+
+// changed raises the versions and writes the line of history.
+func (ep *endpoint) changed(old store.Config, action store.Action, actor string, now time.Time) {
+	ep.Version++
+	ep.world.setVersion++
+	ep.ChangedAt = now
+	ep.history = append(ep.history, store.Change{
+		EndpointID: ep.ID,
+		Version:    ep.Version,
+		SetVersion: ep.world.setVersion,
+		At:         now,
+		Action:     action,
+		Actor:      actor,
+		Old:        old,
+		New:        ep.Config,
+	})
+}
+
+// Endpoint implements [store.Endpoints].
+func (s *Store) Endpoint(ctx context.Context, scope store.Scope, id string) (store.Endpoint, error) {
+	if err := s.lockScope(ctx, scope); err != nil {
+		return store.Endpoint{}, err
+	}
+	defer s.mu.Unlock()
+	ep, err := s.named(scope, id)
+	if err != nil {
+		return store.Endpoint{}, err
+	}
+	return ep.record(), nil
+}
+
+// ListEndpoints implements [store.Endpoints].
+func (s *Store) ListEndpoints(ctx context.Context, scope store.Scope, q store.EndpointQuery) ([]store.Endpoint, error) {
+	if err := s.lockScope(ctx, scope); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	w := s.worlds[scope]
+	if w == nil {
+		return nil, nil
+	}
+	states := q.States
+	if len(states) == 0 {
+		states = []store.EndpointState{store.Enabled, store.Disabled}
+	}
+	from, found := slices.BinarySearchFunc(w.endpoints, q.After, func(e *endpoint, num int64) int { return cmp.Compare(e.Num, num) })
+	if found {
+		from++
+	}
+	limit := pageSize(q.Limit)
+	var page []store.Endpoint
+	for _, ep := range w.endpoints[from:] {
+		if len(page) == limit {
+			break
+		}
+		if slices.Contains(states, ep.State) {
+			page = append(page, ep.record())
+		}
+	}
+	return page, nil
+}
+
+// EndpointSet implements [store.Endpoints].
+func (s *Store) EndpointSet(ctx context.Context, scope store.Scope) (store.EndpointSet, error) {
+	if err := s.lockScope(ctx, scope); err != nil {
+		return store.EndpointSet{}, err
+	}
+	defer s.mu.Unlock()
+	w := s.worlds[scope]
+	if w == nil {
+		return store.EndpointSet{}, nil
+	}
+	set := store.EndpointSet{Version: w.setVersion}
+	for _, ep := range w.endpoints {
+		if ep.State == store.Enabled {
+			set.Endpoints = append(set.Endpoints, ep.record())
+		}
+	}
+	return set, nil
+}
+
+// LoadEndpoints implements [store.Endpoints].
+func (s *Store) LoadEndpoints(ctx context.Context, keys []store.EndpointKey) ([]store.Endpoint, error) {
+	for _, k := range keys {
+		if err := checkScope(k.Scope); err != nil {
+			return nil, err
+		}
+	}
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	found := make([]store.Endpoint, 0, len(keys))
+	for _, k := range keys {
+		if ep := s.endpoint(k.Num); ep != nil && ep.Scope == k.Scope {
+			found = append(found, ep.record())
+		}
+	}
+	return found, nil
+}
+
+// EndpointHistory implements [store.Endpoints].
+func (s *Store) EndpointHistory(ctx context.Context, scope store.Scope, id string) ([]store.Change, error) {
+	if err := s.lockScope(ctx, scope); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	ep, err := s.named(scope, id)
+	if err != nil {
+		return nil, err
+	}
+	lines := slices.Clone(ep.history)
+	for i := range lines {
+		lines[i].Old, lines[i].New = cloneConfig(lines[i].Old), cloneConfig(lines[i].New)
+	}
+	return lines, nil
+}
+
+// named returns the scope's endpoint of that id.
+func (s *Store) named(scope store.Scope, id string) (*endpoint, error) {
+	if w := s.worlds[scope]; w != nil && w.byID[id] != nil {
+		return w.byID[id], nil
+	}
+	return nil, fmt.Errorf("%w: endpoint %.80q", store.ErrNotFound, id)
+}
+
+// record returns a copy of the endpoint for the caller.
+func (ep *endpoint) record() store.Endpoint {
+	r := ep.Endpoint
+	r.Config = cloneConfig(r.Config)
+	r.Secrets = cloneSecrets(r.Secrets)
+	return r
+}
+
+func cloneConfig(c store.Config) store.Config {
+	c.EventTypes = slices.Clone(c.EventTypes)
+	c.Schemes = slices.Clone(c.Schemes)
+	c.Metadata = maps.Clone(c.Metadata)
+	return c
+}
+
+func cloneSecrets(in []store.SealedSecret) []store.SealedSecret {
+	out := slices.Clone(in)
+	for i := range out {
+		out[i].Sealed = bytes.Clone(out[i].Sealed)
+		out[i].ExpiresAt = rounded(out[i].ExpiresAt)
+	}
+	return out
+}

@@ -1,0 +1,167 @@
+package memory
+
+import (
+	"context"
+	"strings"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// reserved begins the types of events that are hookpost's own.
+const reserved = "webhook."
+
+// Replay implements [store.Log].
+func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpointID string) (store.DeliveryID, error) {
+	if err := s.lockScope(ctx, scope); err != nil {
+		return store.DeliveryID{}, err
+	}
+	defer s.mu.Unlock()
+	ev, err := s.namedEvent(scope, eventID)
+	if err != nil {
+		return store.DeliveryID{}, err
+	}
+	ep, err := s.named(scope, endpointID)
+	if err != nil {
+		return store.DeliveryID{}, err
+	}
+	switch {
+	case ep.State == store.Deleted:
+		return store.DeliveryID{}, store.ErrDeleted
+	case ep.State == store.Disabled:
+		return store.DeliveryID{}, store.ErrDisabled
+	case !ev.ErasedAt.IsZero():
+		return store.DeliveryID{}, store.ErrErased
+	}
+	return s.again(ev, ep, s.now()).id(), nil
+}
+
+// again stores a delivery of ev for ep in the next round.
+func (s *Store) again(ev *event, ep *endpoint, now micros) *delivery {
+	round := 1
+	if rounds := ev.rounds(ep.Num); len(rounds) > 0 {
+		round = rounds[len(rounds)-1].round + 1
+	}
+	return s.insert(ev, ep, round, now, now)
+}
+
+// Cancel implements [store.Log].
+func (s *Store) Cancel(ctx context.Context, scope store.Scope, id store.DeliveryID, reason string) error {
+	if err := s.lockScope(ctx, scope); err != nil {
+		return err
+	}
+	defer s.mu.Unlock()
+	d, err := s.namedDelivery(scope, id)
+	if err != nil {
+		return err
+	}
+	if d.visible() != store.Pending {
+		return store.ErrFinished
+	}
+	s.finish(d, store.Cancelled, reason, s.now())
+	return nil
+}
+
+// Recover implements [store.Log]. A step ends with a whole event, so that it may
+// look at more deliveries than the limit says.
+func (s *Store) Recover(ctx context.Context, scope store.Scope, p store.RecoverParams) (store.Recovered, error) {
+	if err := s.lockScope(ctx, scope); err != nil {
+		return store.Recovered{}, err
+	}
+	defer s.mu.Unlock()
+	r := store.Recovered{After: p.After, Done: true}
+	w := s.worlds[scope]
+	if w == nil {
+		return r, nil
+	}
+	var only *endpoint
+	if p.EndpointID != "" {
+		if only = w.byID[p.EndpointID]; only == nil {
+			return r, nil
+		}
+	}
+	limit := p.Limit
+	if limit <= 0 {
+		limit = 1000
+	}
+	now := s.now()
+	looked := 0
+	for _, ev := range w.log[w.after(p.After):] {
+		if looked >= limit {
+			r.Done = false
+			break
+		}
+		r.After = ev.Num
+		looked++ // the events passed over bound a step too
+		if !ev.ErasedAt.IsZero() || strings.HasPrefix(ev.Type, reserved) || !ev.matches(p.Type, "", p.From, p.To) {
+			continue
+		}
+		deliveries := ev.deliveries
+		if only != nil {
+			deliveries = ev.rounds(only.Num)
+		}
+		looked += max(len(deliveries)-1, 0)
+		s.recover(ev, deliveries, p.DryRun, now, &r)
+	}
+	return r, nil
+}
+
+// recover takes up again deliveries of ev, in order of endpoint and round.
+func (s *Store) recover(ev *event, deliveries []*delivery, dryRun bool, now micros, r *store.Recovered) {
+	var again []*endpoint // insert moves what deliveries is a part of
+	for i, d := range deliveries {
+		if d.endpoint.State != store.Enabled {
+			continue
+		}
+		last := i+1 == len(deliveries) || deliveries[i+1].endpoint != d.endpoint
+		switch {
+		case last && d.state == store.Exhausted:
+			// If a later round were delivered, pending or cancelled, or exhausted and
+			// given another one, this would not be the last.
+			r.Replayed++
+			again = append(again, d.endpoint)
+		case d.state == store.Pending && d.stage == waiting:
+			r.Hastened++
+			if !dryRun {
+				s.toReady(d, now)
+			}
+		}
+	}
+	if dryRun {
+		return
+	}
+	for _, ep := range again {
+		s.again(ev, ep, now)
+	}
+}
+
+// Missed implements [store.Log].
+func (s *Store) Missed(ctx context.Context, scope store.Scope, q store.MissedQuery) ([]store.Event, int64, bool, error) {
+	if err := s.lockScope(ctx, scope); err != nil {
+		return nil, 0, false, err
+	}
+	defer s.mu.Unlock()
+	ep, err := s.named(scope, q.EndpointID)
+	if err != nil {
+		return nil, 0, false, err
+	}
+	limit := q.Limit
+	if limit <= 0 {
+		limit = 1000
+	}
+	w := ep.world
+	after := q.After
+	var missed []store.Event
+	for i, ev := range w.log[w.after(q.After):] {
+		if i == limit {
+			return missed, after, false, nil
+		}
+		after = ev.Num
+		if strings.HasPrefix(ev.Type, reserved) || !ev.matches("", "", q.From, q.To) {
+			continue
+		}
+		if !ev.isFor(ep.Num) {
+			missed = append(missed, ev.record())
+		}
+	}
+	return missed, after, true, nil
+}

@@ -1,0 +1,307 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// Enqueue implements [store.Queue]. It waits for other writers up to
+// Options.BusyTimeout: SQLite locks the file and not the member.
+func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) (out []store.Enqueued, err error) {
+	if err := checkEvents(p.Events); err != nil {
+		return nil, err
+	}
+	if len(p.Events) == 0 {
+		return nil, s.write(ctx, func(*conn) error { return nil })
+	}
+	err = s.write(ctx, func(c *conn) error {
+		e := enqueuer{x: c, now: s.now(), compare: true, EnqueueParams: p}
+		out, err = e.run()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// checkEvents refuses what no database may decide about.
+func checkEvents(events []store.NewEvent) error {
+	type key struct {
+		store.Scope
+		id string
+	}
+	var seen map[key]bool
+	if len(events) > 1 {
+		seen = make(map[key]bool, len(events))
+	}
+	for i := range events {
+		ev := &events[i]
+		if err := checkScope(ev.Scope); err != nil {
+			return err
+		}
+		if ev.ID == "" || ev.Type == "" {
+			return fmt.Errorf("%w: event %d of the batch has no id or no type", store.ErrInvalid, i)
+		}
+		if len(ev.Refs) > 8 {
+			return fmt.Errorf("%w: event %q has %d references, more than 8", store.ErrInvalid, ev.ID, len(ev.Refs))
+		}
+		if seen != nil {
+			k := key{ev.Scope, ev.ID}
+			if seen[k] {
+				return fmt.Errorf("%w: event %q is in the batch twice", store.ErrInvalid, ev.ID)
+			}
+			seen[k] = true
+		}
+	}
+	return nil
+}
+
+// enqueuer stores one batch.
+type enqueuer struct {
+	x       execer
+	now     int64
+	compare bool // the set version with the current one
+	store.EnqueueParams
+
+	out    []store.Enqueued
+	scopes []scopeRow
+	of     []int32 // index of each event's scope
+}
+
+func (e *enqueuer) run() ([]store.Enqueued, error) {
+	e.out = make([]store.Enqueued, len(e.Events))
+	fresh, err := e.resolve()
+	if err != nil || len(fresh) == 0 {
+		return e.out, err
+	}
+	for _, i := range fresh {
+		if err := e.scopes[e.of[i]].create(e.x); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.insertEvents(fresh); err != nil {
+		return nil, err
+	}
+	if err := e.insertDeliveries(); err != nil {
+		if code(err) == codeConstraint {
+			err = fmt.Errorf("%w: an event lists an endpoint twice: %w", store.ErrInvalid, err)
+		}
+		return nil, err
+	}
+	return e.out, nil
+}
+
+// resolve reads the scopes, sorts the stale members out and returns the indexes
+// of the others.
+func (e *enqueuer) resolve() (fresh []int, err error) {
+	e.of = make([]int32, len(e.Events))
+	fresh = make([]int, 0, len(e.Events))
+	for i := range e.Events {
+		ev := &e.Events[i]
+		at := -1
+		for k := range e.scopes {
+			if e.scopes[k].scope == ev.Scope {
+				at = k
+				break
+			}
+		}
+		if at < 0 {
+			s, err := scopeOf(e.x, ev.Scope)
+			if err != nil {
+				return nil, err
+			}
+			at = len(e.scopes)
+			e.scopes = append(e.scopes, s)
+		}
+		e.of[i] = int32(at)
+		if e.compare && e.scopes[at].version != ev.SetVersion {
+			e.out[i].Status = store.Stale
+			continue
+		}
+		fresh = append(fresh, i)
+	}
+	return fresh, nil
+}
+
+var insertEvent = newMulti(`INSERT INTO hookpost_event
+	(num, scope, id, type, created_at, stored_at, set_version, content_type, hash, refs, body) VALUES `,
+	"(?,?,?,?,?,?,?,?,?,?,?)", " ON CONFLICT (scope, id) DO NOTHING")
+
+// insertEvents stores the members that are new and finds out about the others.
+func (e *enqueuer) insertEvents(fresh []int) error {
+	var last int64
+	_, err := first(e.x, func(r row) {
+		last = r.int(0)
+		e.now = max(e.now, r.int(1)) // see hookpost_event
+	}, `SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'hookpost_event'), 0),
+		(SELECT stored_at FROM hookpost_event ORDER BY num DESC LIMIT 1)`)
+	if err != nil {
+		return err
+	}
+	var args []any
+	err = inBatches(len(fresh), func(from, to int) error {
+		args = args[:0]
+		for k := from; k < to; k++ {
+			i := fresh[k]
+			ev := &e.Events[i]
+			var refs any
+			if len(ev.Refs) > 0 {
+				text, err := json.Marshal(ev.Refs)
+				if err != nil {
+					return err
+				}
+				refs = string(text)
+			}
+			body := ev.Body
+			if body == nil {
+				body = []byte{} // NULL is for erased ones
+			}
+			e.out[i] = store.Enqueued{Status: store.Stored, Event: last + int64(k) + 1}
+			args = append(args, e.out[i].Event, e.scopes[e.of[i]].num, ev.ID, ev.Type, ev.CreatedAt.UnixMicro(),
+				e.now, ev.SetVersion, ev.ContentType, ev.Hash[:], refs, body)
+		}
+		n, err := e.x.exec(insertEvent.rows(to-from), args...)
+		if err != nil || n == to-from {
+			return err
+		}
+		for _, i := range fresh[from:to] {
+			if err := e.lookUp(i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return err
+}
+
+// lookUp decides what member i of a batch with duplicates has become.
+func (e *enqueuer) lookUp(i int) error {
+	ev := &e.Events[i]
+	res := &e.out[i]
+	var num int64
+	same := false
+	_, err := first(e.x, func(r row) {
+		num = r.int(0)
+		same = r.text(1) == ev.Type && string(r.blob(2)) == string(ev.Hash[:])
+	}, "SELECT num, type, hash FROM hookpost_event WHERE scope = ? AND id = ?", e.scopes[e.of[i]].num, ev.ID)
+	switch {
+	case err != nil || num == res.Event:
+		return err
+	case !same:
+		*res = store.Enqueued{Status: store.Conflict, Event: num}
+		return nil
+	}
+	*res = store.Enqueued{Status: store.Duplicate, Event: num}
+	if e.Repeat && len(ev.For) <= store.MaxFanOut {
+		res.Leased, err = e.stillLeased(num, ev.For)
+	}
+	return err
+}
+
+// stillLeased reports whether the leases asked for are those of a commit whose
+// answer was lost.
+func (e *enqueuer) stillLeased(event int64, list []store.NewDelivery) (bool, error) {
+	asked := false
+	for _, d := range list {
+		if !d.Lease {
+			continue
+		}
+		asked = true
+		found, err := first(e.x, func(row) {},
+			`SELECT 1 FROM hookpost_delivery WHERE event = ? AND endpoint = ? AND round = 0
+			AND state = 2 AND token = 1 AND owner = ? AND lease_until > ?`, event, d.Endpoint, e.Owner, e.now)
+		if err != nil || !found {
+			return false, err
+		}
+	}
+	return asked, nil
+}
+
+var (
+	insertReady = newMulti(`INSERT INTO hookpost_delivery (event, endpoint, round, state, due_at, created_at) VALUES `,
+		"(?,?,0,1,?,?)", "")
+	insertLeased = newMulti(`INSERT INTO hookpost_delivery
+		(event, endpoint, round, state, token, attempts, owner, leased_at, lease_until, due_at, created_at, first_at) VALUES `,
+		"(?,?,0,2,1,1,?,?,?,?,?,?)", "")
+)
+
+// insertDeliveries stores what was decided for the stored members.
+func (e *enqueuer) insertDeliveries() error {
+	type target struct{ event, endpoint int64 }
+	var ready, leased []target
+	for i := range e.Events {
+		ev, res := &e.Events[i], &e.out[i]
+		if res.Status != store.Stored {
+			continue
+		}
+		if err := e.insertRefs(e.scopes[e.of[i]].num, res.Event, ev.Refs); err != nil {
+			return err
+		}
+		if len(ev.For) > store.MaxFanOut {
+			if err := insertList(e.x, res.Event, ev.For); err != nil {
+				return err
+			}
+			continue
+		}
+		for _, d := range ev.For {
+			if d.Lease && e.compare {
+				leased = append(leased, target{res.Event, d.Endpoint})
+				res.Leased = true
+			} else {
+				ready = append(ready, target{res.Event, d.Endpoint})
+			}
+		}
+	}
+	var args []any
+	err := inBatches(len(ready), func(from, to int) error {
+		args = args[:0]
+		for _, t := range ready[from:to] {
+			args = append(args, t.event, t.endpoint, e.now, e.now)
+		}
+		_, err := e.x.exec(insertReady.rows(to-from), args...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	until := e.now + e.Lease.Microseconds()
+	return inBatches(len(leased), func(from, to int) error {
+		args = args[:0]
+		for _, t := range leased[from:to] {
+			args = append(args, t.event, t.endpoint, e.Owner, e.now, until, e.now, e.now, e.now)
+		}
+		_, err := e.x.exec(insertLeased.rows(to-from), args...)
+		return err
+	})
+}
+
+func (e *enqueuer) insertRefs(scope, event int64, refs []string) error {
+	for _, ref := range refs {
+		// The same reference twice is harmless.
+		if _, err := e.x.exec("INSERT INTO hookpost_ref (scope, ref, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", scope, ref, event); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// insertList stores a list for [Store.FanOut] in parts of MaxFanOut.
+func insertList(x execer, event int64, list []store.NewDelivery) error {
+	for part := 0; len(list) > 0; part++ {
+		n := min(len(list), store.MaxFanOut)
+		packed := make([]byte, 0, 8*n)
+		for _, d := range list[:n] {
+			packed = binary.BigEndian.AppendUint64(packed, uint64(d.Endpoint))
+		}
+		if _, err := x.exec("INSERT INTO hookpost_fanout (event, part, endpoints) VALUES (?, ?, ?)", event, part, packed); err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
+}

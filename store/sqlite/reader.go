@@ -1,0 +1,39 @@
+package sqlite
+
+import (
+	"context"
+	"time"
+)
+
+// readWith runs f in a read transaction, so that all its statements see the same
+// state. f may run more than once and must begin from nothing each time.
+func readWith(ctx context.Context, p pool, wait time.Duration, f func(*conn) error) error {
+	s, err := p.get(ctx)
+	if err != nil {
+		return explain(err)
+	}
+	defer p.put(s)
+	deadline := time.Now().Add(wait)
+	for {
+		err := s.use(ctx, func(c *conn) error { return snapshot(c, f) })
+		// In WAL mode readers wait for nobody, but while the file is recovered or in
+		// another journal mode they do.
+		if isBusy(err) && time.Now().Before(deadline) && ctx.Err() == nil {
+			pause(ctx)
+			continue
+		}
+		return ctxErr(ctx, explain(err))
+	}
+}
+
+func snapshot(c *conn, f func(*conn) error) error {
+	if _, err := c.exec("BEGIN"); err != nil {
+		return err
+	}
+	err := f(c)
+	c.ctx = context.WithoutCancel(c.ctx) // the end must happen
+	if _, e := c.exec("ROLLBACK"); err == nil {
+		err = e
+	}
+	return err
+}

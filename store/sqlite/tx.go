@@ -1,0 +1,78 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// Tx returns tx, a transaction of the application's on the store's database, as
+// the store sees it: what is enqueued through it exists if and only if tx
+// commits. For a store of [Open]'s, tx may be of any handle on the same file.
+//
+// The transaction should begin with the write lock (_txlock=immediate in the
+// handle's DSN). One that has read first and finds that somebody else has written
+// since gets [store.ErrBusy], however long it waits, and must be rolled back.
+func (s *Store) Tx(tx *sql.Tx) store.Tx { return &storeTx{s, tx} }
+
+type storeTx struct {
+	store *Store
+	tx    *sql.Tx
+}
+
+// Store returns the store that made the transaction.
+func (t *storeTx) Store() store.Store { return t.store }
+
+// EndpointSet implements [store.Tx].
+func (t *storeTx) EndpointSet(ctx context.Context, scope store.Scope) (set store.EndpointSet, err error) {
+	err = t.do(ctx, func(x execer) error {
+		set, err = endpointSet(x, scope)
+		return err
+	})
+	return set, err
+}
+
+// Enqueue implements [store.Tx]. A call that fails leaves nothing of it in the
+// transaction.
+func (t *storeTx) Enqueue(ctx context.Context, events []store.NewEvent) (out []store.Enqueued, err error) {
+	if err := checkEvents(events); err != nil {
+		return nil, err
+	}
+	if len(events) == 0 {
+		return nil, nil
+	}
+	err = t.do(ctx, func(x execer) error {
+		if _, err := x.exec("SAVEPOINT hookpost"); err != nil {
+			return err
+		}
+		e := enqueuer{x: x, now: t.store.now(), EnqueueParams: store.EnqueueParams{Events: events}}
+		out, err = e.run()
+		if err != nil {
+			// With a context that has ended, nothing could be undone.
+			clean := txConn{context.WithoutCancel(ctx), t.tx}
+			_, e := clean.exec("ROLLBACK TO hookpost")
+			_, e2 := clean.exec("RELEASE hookpost")
+			return errors.Join(err, e, e2)
+		}
+		_, err = x.exec("RELEASE hookpost")
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (t *storeTx) do(ctx context.Context, f func(execer) error) error {
+	if t.tx == nil {
+		return fmt.Errorf("%w: the transaction is nil", store.ErrInvalid)
+	}
+	if err := t.store.enter(); err != nil {
+		return err
+	}
+	defer t.store.calls.Done()
+	return ctxErr(ctx, explain(f(txConn{ctx, t.tx})))
+}

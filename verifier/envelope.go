@@ -1,0 +1,188 @@
+package verifier
+
+import (
+	"bytes"
+	"encoding/json"
+	"time"
+	"unicode/utf8"
+)
+
+// An envelope is what a body in one of the known forms says.
+type envelope struct {
+	id        string // "" in the form of Standard Webhooks
+	typ       string
+	createdAt time.Time
+	data      json.RawMessage // a part of the body
+}
+
+// parseEnvelope reads body if it is an envelope. It is stricter than
+// encoding/json where that would let two parsers see two events: names are
+// compared exactly, and a name that appears twice makes it no envelope.
+func parseEnvelope(body []byte) (envelope, bool) {
+	if !json.Valid(body) {
+		return envelope{}, false
+	}
+	var id, typ, createdAt, timestamp, data []byte
+	// The body is known to be valid, so the scan needs to find edges only.
+	s := scanner{body, 0}
+	if !s.enter('{') {
+		return envelope{}, false
+	}
+	for s.more('}') {
+		name := s.value()
+		s.skip(':')
+		value := s.value()
+		var into *[]byte
+		switch string(memberName(name)) {
+		case "id":
+			into = &id
+		case "type":
+			into = &typ
+		case "created_at":
+			into = &createdAt
+		case "timestamp":
+			into = &timestamp
+		case "data":
+			into = &data
+		default:
+			continue
+		}
+		if *into != nil {
+			return envelope{}, false
+		}
+		*into = value
+	}
+	if data == nil {
+		return envelope{}, false
+	}
+	env := envelope{data: data}
+	var ok bool
+	if env.typ, ok = stringOf(typ); !ok {
+		return envelope{}, false
+	}
+	when := createdAt
+	if id != nil && createdAt != nil {
+		if env.id, ok = stringOf(id); !ok {
+			return envelope{}, false
+		}
+	} else {
+		when = timestamp
+	}
+	text, ok := stringOf(when)
+	if !ok {
+		return envelope{}, false
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	env.createdAt = t
+	return env, err == nil
+}
+
+// memberName undoes escapes only where there are some.
+func memberName(literal []byte) []byte {
+	if bytes.IndexByte(literal, '\\') < 0 {
+		return literal[1 : len(literal)-1]
+	}
+	name, _ := stringOf(literal)
+	return []byte(name)
+}
+
+// stringOf returns what a JSON string stands for; not ok for anything else,
+// for the empty string and for invalid UTF-8.
+func stringOf(literal []byte) (string, bool) {
+	if len(literal) < 3 || literal[0] != '"' || !utf8.Valid(literal) {
+		return "", false
+	}
+	if bytes.IndexByte(literal, '\\') < 0 {
+		return string(literal[1 : len(literal)-1]), true
+	}
+	var text string
+	err := json.Unmarshal(literal, &text)
+	return text, err == nil && text != ""
+}
+
+// A scanner walks valid JSON without recursion and without copying.
+type scanner struct {
+	b []byte
+	i int
+}
+
+func (s *scanner) space() {
+	for s.i < len(s.b) && (s.b[s.i] == ' ' || s.b[s.i] == '\t' || s.b[s.i] == '\n' || s.b[s.i] == '\r') {
+		s.i++
+	}
+}
+
+// enter steps over an opening bracket if there is one.
+func (s *scanner) enter(open byte) bool {
+	s.space()
+	if s.i < len(s.b) && s.b[s.i] == open {
+		s.i++
+		return true
+	}
+	return false
+}
+
+// skip steps over a separator.
+func (s *scanner) skip(sep byte) { s.enter(sep) }
+
+// more steps to the next member and reports whether there is one.
+func (s *scanner) more(closing byte) bool {
+	s.skip(',')
+	s.space()
+	return s.i < len(s.b) && s.b[s.i] != closing
+}
+
+// value steps over one value and returns it, its capacity clipped.
+func (s *scanner) value() []byte {
+	s.space()
+	start, depth := s.i, 0
+	for s.i < len(s.b) {
+		switch s.b[s.i] {
+		case '"':
+			s.text()
+		case '{', '[':
+			depth++
+			s.i++
+		case '}', ']':
+			depth--
+			s.i++
+		default:
+			s.i++
+		}
+		if depth == 0 && s.ended(start) {
+			break
+		}
+	}
+	return s.b[start:s.i:s.i]
+}
+
+// ended reports whether the value that began at start is complete: strings,
+// objects and arrays end with their own mark, other literals before whatever
+// cannot be a part of them.
+func (s *scanner) ended(start int) bool {
+	switch s.b[start] {
+	case '"', '{', '[':
+		return true
+	}
+	if s.i == len(s.b) {
+		return true
+	}
+	switch s.b[s.i] {
+	case ',', ']', '}', ' ', '\t', '\n', '\r':
+		return true
+	}
+	return false
+}
+
+// text steps over a string.
+func (s *scanner) text() {
+	for s.i++; s.i < len(s.b); s.i++ {
+		switch s.b[s.i] {
+		case '\\':
+			s.i++
+		case '"':
+			s.i++
+			return
+		}
+	}
+}

@@ -1,0 +1,120 @@
+package verifier_test
+
+import (
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hookpost/hookpost/signing"
+	"github.com/hookpost/hookpost/verifier"
+)
+
+func TestEnvelope(t *testing.T) {
+	v := newVerifier(t, nil)
+	const head = `{"id":"evt_1","type":"push","created_at":"2026-05-24T10:02:14Z"`
+	for _, c := range []struct {
+		name string
+		body string
+		typ  string // "" for a body that is no envelope
+		data string
+	}{
+		{"object", head + `,"data":{"a":[1,{"b":"}"}]}}`, "push", `{"a":[1,{"b":"}"}]}`},
+		{"array", head + `,"data":[1, 2]}`, "push", `[1, 2]`},
+		{"string", head + `,"data":"a\"}\\"}`, "push", `"a\"}\\"`},
+		{"number", head + `,"data":-1.5e3}`, "push", `-1.5e3`},
+		{"number and space", head + `,"data":1 }`, "push", `1`},
+		{"null", head + `,"data":null}`, "push", `null`},
+		{"empty array", head + `,"data":[]}`, "push", `[]`},
+		{"order and space", " {\n\"data\" : {} ,\t\"created_at\":\"2026-05-24T10:02:14Z\", \"type\":\"push\" , \"id\" : \"evt_1\" }\r\n", "push", `{}`},
+		{"more members", head + `,"x":[[[]]],"data":true,"y":{"data":1}}`, "push", `true`},
+		{"escaped names", `{"\u0069d":"evt_1","type":"pu\u0073h","created_at":"2026-05-24T10:02:14Z","data":1}`, "push", `1`},
+		{"other zone", `{"id":"evt_1","type":"push","created_at":"2026-05-24T12:02:14+02:00","data":1}`, "push", `1`},
+		{"payload of the standard", `{"type":"push","timestamp":"2026-05-24T10:02:14.000000Z","data":{"id":"x"}}`, "push", `{"id":"x"}`},
+		{"its id is not ours", `{"id":"other","type":"push","timestamp":"2026-05-24T10:02:14Z","data":{}}`, "push", `{}`},
+
+		{"empty", "", "", ""},
+		{"text", "hello", "", ""},
+		{"cut off", head + `,"data":1`, "", ""},
+		{"two values", head + `,"data":1}{}`, "", ""},
+		{"array of envelopes", "[" + head + `,"data":1}]`, "", ""},
+		{"empty object", "{}", "", ""},
+		{"no data", head + "}", "", ""},
+		{"no type", `{"id":"evt_1","created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
+		{"no time", `{"id":"evt_1","type":"push","data":1}`, "", ""},
+		{"other time", `{"id":"evt_1","type":"push","created_at":1700000000,"data":1}`, "", ""},
+		{"not a time", `{"id":"evt_1","type":"push","created_at":"yesterday","data":1}`, "", ""},
+		{"id is a number", `{"id":7,"type":"push","created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
+		{"empty id", `{"id":"","type":"push","created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
+		{"empty type", `{"id":"evt_1","type":"","created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
+		{"upper-case name", `{"ID":"evt_1","Type":"push","created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
+		{"id twice", head + `,"data":1,"id":"evt_2"}`, "", ""},
+		{"data twice", head + `,"data":1,"data":2}`, "", ""},
+		{"invalid UTF-8", "{\"id\":\"evt_1\",\"type\":\"pu\xffh\",\"created_at\":\"2026-05-24T10:02:14Z\",\"data\":1}", "", ""},
+		{"byte order mark", "\ufeff" + head + `,"data":1}`, "", ""},
+		{"deep", strings.Repeat("[", 100_000), "", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			e, err := v.ConstructEvent([]byte(c.body), sign(t, signing.Standard, "evt_1", c.body))
+			require.NoError(t, err)
+			require.Equal(t, "evt_1", e.ID)
+			require.Equal(t, c.body, string(e.Body))
+			require.Equal(t, c.typ, e.Type)
+			require.Equal(t, c.data, string(e.Data))
+			require.Equal(t, signing.Coverage{ID: true, Type: c.typ != "", Time: true}, e.Signed)
+			if c.typ == "" {
+				require.Nil(t, e.Data)
+				require.Zero(t, e.CreatedAt)
+			} else {
+				require.True(t, time.Date(2026, 5, 24, 10, 2, 14, 0, time.UTC).Equal(e.CreatedAt))
+			}
+		})
+	}
+}
+
+// Without a signed id, the envelope's counts, and a raw body has none.
+func TestEnvelopeWithoutSignedID(t *testing.T) {
+	scheme := signing.Timestamped("X-Sig")
+	v := newVerifier(t, &verifier.Options{Scheme: scheme})
+	e, err := v.ConstructEvent([]byte(payment), sign(t, scheme, "", payment))
+	require.NoError(t, err)
+	require.Equal(t, "evt_a1b2c3d4", e.ID)
+	e, err = v.ConstructEvent([]byte("raw"), sign(t, scheme, "", "raw"))
+	require.NoError(t, err)
+	require.Equal(t, verifier.Event{Body: []byte("raw"), Timestamp: now.UTC(), Signed: signing.Coverage{Time: true}}, e)
+}
+
+// Whatever is in a genuinely signed body, there is an event with its bytes,
+// and encoding/json agrees on what was read from it.
+func FuzzConstructEvent(f *testing.F) {
+	f.Add([]byte(payment), "evt_a1b2c3d4")
+	f.Add([]byte(`{"type":"a","timestamp":"2026-05-24T10:02:14Z","data":[1,"]"]}`), "evt_1")
+	f.Add([]byte(`{"id":"\"\\","id":1,"data":"\\\""}`), "x")
+	f.Add([]byte("{"), "x")
+	v := newVerifier(f, nil)
+	f.Fuzz(func(t *testing.T, body []byte, id string) {
+		h := sign(t, signing.Standard, id, string(body))
+		e, err := v.ConstructEvent(body, h)
+		if !signing.ValidID(id) {
+			require.Error(t, err)
+			return
+		}
+		if err != nil {
+			require.ErrorIs(t, err, verifier.ErrIDMismatch)
+			return
+		}
+		require.Equal(t, id, e.ID)
+		require.Equal(t, string(body), string(e.Body))
+		if e.Data == nil {
+			return
+		}
+		var members map[string]json.RawMessage
+		require.NoError(t, json.Unmarshal(body, &members))
+		require.Equal(t, string(members["data"]), string(e.Data))
+		var typ string
+		require.NoError(t, json.Unmarshal(members["type"], &typ))
+		require.Equal(t, typ, e.Type)
+	})
+}
