@@ -11,6 +11,8 @@ import (
 const (
 	claimBatch = 256     // deliveries in one claim
 	claimBytes = 8 << 20 // of their bodies
+	// claimTimeout ends a call of a store that hangs.
+	claimTimeout = 30 * time.Second
 	// gather is how long a busy Sender lets slots become free before it claims
 	// again: claims of a few cost as much as claims of many.
 	gather = 2 * time.Millisecond
@@ -46,7 +48,7 @@ func (s *Sender) claimAll(ctx context.Context, after int64) int64 {
 		if slots == 0 {
 			return after
 		}
-		claims, err := s.st.Claim(ctx, store.ClaimParams{
+		claims, err := s.claim(ctx, store.ClaimParams{
 			Owner: s.cfg.owner, Lease: s.cfg.Lease, Limit: slots, Bytes: claimBytes,
 			Room: room, DefaultRoom: defaultRoom, After: after, Window: s.cfg.GiveUpAfter,
 		})
@@ -82,14 +84,23 @@ func (s *Sender) claimAll(ctx context.Context, after int64) int64 {
 	return after
 }
 
+// claim is not cut off by Stop: what it leases should be known here.
+func (s *Sender) claim(ctx context.Context, p store.ClaimParams) (store.Claims, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
+	defer cancel()
+	return s.st.Claim(ctx, p)
+}
+
 // jobs pairs claimed deliveries with their endpoints. One whose endpoint can't be
 // read is given back by its attempt.
 func (s *Sender) jobs(ctx context.Context, claims []store.Claimed, leasedAt time.Time) []*job {
 	if len(claims) == 0 {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
+	defer cancel()
 	endpoints, err := s.cache.endpoints(ctx, claims)
-	if err != nil && ctx.Err() == nil {
+	if err != nil {
 		s.trouble.report("hookpost: endpoints can't be read; their deliveries wait", err)
 	}
 	jobs := make([]*job, len(claims))

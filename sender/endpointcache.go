@@ -215,8 +215,14 @@ func (c *endpointCache) destination(le *liveEndpoint, now time.Time) (*destinati
 	return dest, schedule, nil
 }
 
-// bind makes the keys of the named schemes, of all if none is named.
-func (c *config) bind(names []string, secrets []signing.Secret) ([]signing.Key, error) {
+// bind makes the keys of the named schemes, of all if none is named. A scheme of
+// the application's that panics makes an error.
+func (c *config) bind(names []string, secrets []signing.Secret) (keys []signing.Key, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			keys, err = nil, fmt.Errorf("sender: a signature scheme panicked: %v", p)
+		}
+	}()
 	schemes := c.Schemes
 	if len(names) > 0 {
 		schemes = make([]signing.Scheme, len(names))

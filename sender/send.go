@@ -38,7 +38,7 @@ type Receipt struct {
 func (t *Tenant) Send(ctx context.Context, e Event) (Receipt, error) {
 	m, err := t.prepare(ctx, &e)
 	if err != nil {
-		return Receipt{}, err
+		return m.receipt(), err
 	}
 	return t.send(ctx, m)
 }
@@ -46,7 +46,7 @@ func (t *Tenant) Send(ctx context.Context, e Event) (Receipt, error) {
 // send stores one prepared event.
 func (t *Tenant) send(ctx context.Context, m *member) (Receipt, error) {
 	s := t.sender
-	receipt := Receipt{ID: m.event.ID}
+	receipt := m.receipt()
 	for range maxStale {
 		set, err := s.decide(ctx, m)
 		if err != nil {
@@ -84,8 +84,9 @@ func (t *Tenant) SendBatch(ctx context.Context, events []Event) ([]Receipt, erro
 	sets := make([]*endpointSet, len(events))
 	var open []int
 	for i := range events {
-		if members[i], errs[i] = t.prepare(ctx, &events[i]); errs[i] == nil {
-			receipts[i].ID = members[i].event.ID
+		members[i], errs[i] = t.prepare(ctx, &events[i])
+		receipts[i] = members[i].receipt()
+		if errs[i] == nil {
 			open = append(open, i)
 		}
 	}
@@ -140,10 +141,10 @@ func (t *Tenant) SendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, err
 		return Receipt{}, ErrForeignTx
 	}
 	m, err := t.prepare(ctx, &e)
+	receipt := m.receipt()
 	if err != nil {
-		return Receipt{}, err
+		return receipt, err
 	}
-	receipt := Receipt{ID: m.event.ID}
 	read, err := tx.EndpointSet(ctx, t.scope)
 	if err != nil {
 		return receipt, err
@@ -160,24 +161,28 @@ func (t *Tenant) SendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, err
 	return receipt, fmt.Errorf("%w: the store called an endpoint set stale that it has just returned", store.ErrChanged)
 }
 
-// prepare checks an event and builds its request body.
+// prepare checks an event and builds its request body. The member is nil if the
+// event is not acceptable; with another error its id is set all the same.
 func (t *Tenant) prepare(ctx context.Context, e *Event) (*member, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	if t.err != nil {
 		return nil, t.err
 	}
 	s := t.sender
-	if err := s.clock.ask(ctx, s.st); err != nil {
-		return nil, err
-	}
+	asked := s.clock.ask(ctx, s.st)
 	ev, err := e.prepare(s.clock.at(time.Now()), randomEventID, s.cfg.MaxEnvelope, false)
 	if err != nil {
 		return nil, err
 	}
 	ev.Scope = t.scope
-	return newMember(ev), nil
+	return newMember(ev), cmp.Or(ctx.Err(), asked)
+}
+
+// receipt is what is known before the event is stored.
+func (m *member) receipt() Receipt {
+	if m == nil {
+		return Receipt{}
+	}
+	return Receipt{ID: m.event.ID}
 }
 
 func randomEventID() (string, error) { return newEventID(nil) }

@@ -13,6 +13,7 @@
 package sender
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"log/slog"
@@ -50,6 +51,7 @@ type Sender struct {
 	stop    context.CancelFunc // ends claims and upkeep
 	abort   context.CancelFunc // ends attempts under way
 	running sync.WaitGroup     // the goroutines that Start started
+	hooked  chan struct{}      // closed when no hook runs any more
 }
 
 type runState int
@@ -113,7 +115,11 @@ func (s *Sender) Start(ctx context.Context) error {
 	s.workers.open(attempts)
 	s.running.Go(func() { s.claimLoop(run) })
 	s.running.Go(func() { s.upkeep.run(run) })
-	s.running.Go(func() { s.hooks.run(attempts) })
+	s.hooked = make(chan struct{})
+	go func() {
+		defer close(s.hooked)
+		s.hooks.run(attempts)
+	}()
 	s.running.Go(func() { s.settler.run(attempts) })
 	s.lanes.open(true)
 	return nil
@@ -138,6 +144,11 @@ func (s *Sender) Stop(ctx context.Context) error {
 	s.workers.close()
 	s.running.Wait()
 	s.poster.close()
+	select {
+	case <-s.hooked:
+	case <-ctx.Done(): // a hook that hangs does not hang Stop
+		err = cmp.Or(err, fmt.Errorf("sender: a hook is still running: %w", ctx.Err()))
+	}
 	return err
 }
 

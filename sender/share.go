@@ -32,8 +32,6 @@ type enqueuer struct {
 	mu      sync.Mutex
 	pending []*member
 	leading bool
-	running sync.WaitGroup
-	commits int64 // batches stored; for the curious and the benchmarks
 }
 
 // member is one event on its way into the store.
@@ -60,7 +58,6 @@ func (q *enqueuer) put(members ...*member) {
 	lead := !q.leading
 	if lead {
 		q.leading = true
-		q.running.Add(1)
 	}
 	q.mu.Unlock()
 	if lead {
@@ -68,12 +65,8 @@ func (q *enqueuer) put(members ...*member) {
 	}
 }
 
-// wait returns when nothing is being stored.
-func (q *enqueuer) wait() { q.running.Wait() }
-
 // lead stores batches until none is left.
 func (q *enqueuer) lead() {
-	defer q.running.Done()
 	for {
 		q.mu.Lock()
 		batch := q.next()
@@ -98,19 +91,19 @@ func (q *enqueuer) next() []*member {
 		}
 		n++
 	}
-	batch := slices.Clone(q.pending[:n])
+	sorted := slices.Clone(q.pending[:n])
 	// One order for all batches, so that two of them can't wait for each other.
-	slices.SortStableFunc(batch, compareMembers)
-	// The same id twice: the later ones wait for the next batch.
+	slices.SortStableFunc(sorted, compareMembers)
+	// Of the same id only the first: the later ones wait for the next batch.
+	batch := sorted[:0]
 	var again []*member
-	batch = slices.DeleteFunc(batch, func(m *member) bool {
-		i, _ := slices.BinarySearchFunc(batch, m, compareMembers)
-		if batch[i] == m || compareMembers(batch[i], m) != 0 {
-			return false
+	for _, m := range sorted {
+		if len(batch) > 0 && compareMembers(batch[len(batch)-1], m) == 0 {
+			again = append(again, m)
+			continue
 		}
-		again = append(again, m)
-		return true
-	})
+		batch = append(batch, m)
+	}
 	rest := q.pending[n:]
 	if len(rest) == 0 && len(again) == 0 {
 		clear(q.pending)
@@ -141,12 +134,10 @@ func (q *enqueuer) store(batch []*member) {
 		limit := make(chan struct{}, aloneAtOnce)
 		for _, m := range batch {
 			limit <- struct{}{}
-			q.running.Add(1)
 			go func() {
 				m.err = q.commit([]*member{m})
 				m.done <- struct{}{}
 				<-limit
-				q.running.Done()
 			}()
 		}
 		return
@@ -171,9 +162,6 @@ func (q *enqueuer) commit(batch []*member) error {
 		begun := time.Now()
 		results, err := q.st.Enqueue(ctx, p)
 		if err == nil {
-			q.mu.Lock()
-			q.commits++
-			q.mu.Unlock()
 			for i, m := range batch {
 				m.result, m.begun, m.repeated = results[i], begun, p.Repeat
 			}

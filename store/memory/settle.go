@@ -67,10 +67,12 @@ func (s *Store) settle(d *delivery, t *store.Settlement, now micros) (r store.Se
 			return r
 		}
 		r.Accepted = s.settleAttempt(d, t, now)
-		if t.Verdict == store.Deliver && !t.Quiet {
+		switch {
+		case t.Quiet:
+		case t.Verdict == store.Deliver:
 			r.FailingSince = d.endpoint.succeeded(now)
 			r.Recovered = !r.FailingSince.IsZero()
-		} else if r.Accepted && !t.Quiet {
+		default: // of whatever consequence to the delivery, it tells about the receiver
 			d.endpoint.failed(now)
 		}
 	}

@@ -95,14 +95,14 @@ type check struct {
 func suite() []check {
 	var all []check
 	for _, part := range [][]check{
-		//endpointChecks(),
+		endpointChecks(),
 		enqueueChecks(),
 		claimChecks(),
 		leaseChecks(),
 		settleChecks(),
 		orderChecks(),
-		//disableChecks(),
-		//healthChecks(),
+		disableChecks(),
+		healthChecks(),
 		//logChecks(),
 		//replayChecks(),
 		//recoverChecks(),
