@@ -261,7 +261,7 @@ func TestHTTPOptionsRefused(t *testing.T) {
 		"timeout":    {Timeout: -1},
 		"user agent": {UserAgent: "a\r\nb"},
 		"body":       {MaxResponseBody: 1 << 20},
-		"insecure":   {TLS: &tls.Config{InsecureSkipVerify: true}}, //nolint:gosec // what is refused
+		"insecure":   {TLS: &tls.Config{InsecureSkipVerify: true}},
 		"transport":  {WrapTransport: func(http.RoundTripper) http.RoundTripper { return nil }},
 		"prefix":     {Egress: Egress{Allow: []netip.Prefix{{}}}},
 		"port":       {Egress: Egress{Ports: []uint16{0}}},

@@ -116,6 +116,9 @@ func parseEndpointURL(raw string, rules urlRules) (endpointURL, error) {
 		u.Path = "/"
 	}
 	out.key = u.String()
+	if n := max(len(out.text), len(out.key)); n > maxURL {
+		return bad("has %d bytes once it is escaped; at most %d are accepted", n, maxURL)
+	}
 	return out, nil
 }
 

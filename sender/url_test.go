@@ -46,7 +46,7 @@ func TestEndpointURLRefused(t *testing.T) {
 		"https://exa\x00mple.com/", "https://example.com/\x7f", "https://example.com/\xff", "https://example.com:0/", "https://example.com:65536/",
 		"https://example.com:x/", "https://example.com:/", "https://2130706433/", "https://0x7f.1/", "https://127.1/", "https://[fe80::1%25lo]/",
 		"https://-a.example/", "https://a..example/", "https://%31%32%37.0.0.1/", "https://[::ffff:127.0.0.1]/", "https://exa%mple.com/", "https://a\\b/",
-		"https://example.com/" + strings.Repeat("a", maxURL),
+		"https://example.com/" + strings.Repeat("a", maxURL), "https://example.com/" + strings.Repeat("é", 900),
 	} {
 		for _, mode := range []store.Mode{store.Live, store.Test} {
 			_, err := parseEndpointURL(raw, urlRules{mode: mode, policy: &netguard.Policy{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}})

@@ -48,7 +48,7 @@ type Event struct {
 	Signed signing.Coverage
 }
 
-// ErrIDMismatch: the signature is genuine, but the envelope has another id
+// ErrIDMismatch says that the signature is genuine, but the envelope has another id
 // than the signed header, so that it is unclear which event this is. It is
 // also a signing.ErrMalformed.
 var ErrIDMismatch = fmt.Errorf("verifier: the id in the body differs from the signed id: %w", signing.ErrMalformed)

@@ -12,7 +12,7 @@ import (
 // DefaultMaxBody is the default limit of a request body, in bytes: 1 MiB.
 const DefaultMaxBody = 1 << 20
 
-// ErrBodyTooLarge: the request body is longer than the limit.
+// ErrBodyTooLarge says that the request body is longer than the limit.
 var ErrBodyTooLarge = errors.New("verifier: request body is too large")
 
 // Options configures a [Verifier]. The zero value, like nil, means the

@@ -105,7 +105,7 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request) {
 		case <-req.Context().Done():
 			return
 		case <-r.closed:
-			return
+			panic(http.ErrAbortHandler) // a return would answer 200
 		}
 	}
 	switch a.Fault {
@@ -122,9 +122,10 @@ func (r *Receiver) serve(w http.ResponseWriter, req *http.Request) {
 	case Hang:
 		select {
 		case <-req.Context().Done():
+			return
 		case <-r.closed:
+			panic(http.ErrAbortHandler)
 		}
-		return
 	}
 	for name, values := range a.Header {
 		w.Header()[name] = values

@@ -123,10 +123,10 @@ func (s *Store) delivery(id store.DeliveryID) *delivery {
 type stage uint8
 
 const (
-	finished stage = iota
-	waiting        // for its retry, in Store.waiting
-	ready          // in its endpoint's queue
-	leased         // in Store.leases
+	nowhere stage = iota // new or finished
+	waiting              // for its retry, in Store.waiting
+	ready                // in its endpoint's queue
+	leased               // in Store.leases
 )
 
 type delivery struct {

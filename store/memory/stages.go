@@ -96,7 +96,7 @@ func (s *Store) leave(d *delivery) {
 		s.leases.remove(d.pos)
 		d.owner = 0
 	}
-	d.stage = finished
+	d.stage = nowhere
 }
 
 func (s *Store) unchain(d *delivery) {

@@ -242,16 +242,20 @@ func record(x execer, scope *scopeRow, endpoint, version, now int64, action stor
 	if err := scope.bump(x); err != nil {
 		return err
 	}
-	before, err := json.Marshal(from)
-	if err != nil {
-		return err
+	var before any // NULL in the first line, whose state would have no name
+	if from.State != 0 {
+		text, err := json.Marshal(from)
+		if err != nil {
+			return err
+		}
+		before = string(text)
 	}
 	after, err := json.Marshal(to)
 	if err != nil {
 		return err
 	}
 	_, err = x.exec(`INSERT INTO hookpost_change (endpoint, version, set_version, at, action, actor, old, new)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, endpoint, version, scope.version, now, string(action), actor, string(before), string(after))
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, endpoint, version, scope.version, now, string(action), actor, before, string(after))
 	return err
 }
 
@@ -277,7 +281,7 @@ func (s *Store) ListEndpoints(ctx context.Context, scope store.Scope, q store.En
 	for _, st := range states {
 		args = append(args, int(st))
 	}
-	args = append(args, limit(q.Limit, 100, 1000))
+	args = append(args, pageSize(q.Limit, 100, 1000))
 	err = s.read(ctx, func(c *conn) error {
 		eps, err = endpointsWhere(c, "WHERE s.tenant = ? AND s.mode = ? AND e.num > ? AND e.state IN ("+
 			strings.Repeat("?,", len(states)-1)+"?) ORDER BY e.num LIMIT ?", args...)
@@ -328,8 +332,10 @@ func (s *Store) EndpointHistory(ctx context.Context, scope store.Scope, id strin
 				Action:     store.Action(r.text(3)),
 				Actor:      r.text(4),
 			}
-			if err := json.Unmarshal(r.blob(5), &ch.Old); err != nil {
-				return err
+			if !r.null(5) {
+				if err := json.Unmarshal(r.blob(5), &ch.Old); err != nil {
+					return err
+				}
 			}
 			if err := json.Unmarshal(r.blob(6), &ch.New); err != nil {
 				return err

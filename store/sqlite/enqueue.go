@@ -2,9 +2,9 @@ package sqlite
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -31,31 +31,18 @@ func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) (out []store
 
 // checkEvents refuses what no database may decide about.
 func checkEvents(events []store.NewEvent) error {
-	type key struct {
-		store.Scope
-		id string
-	}
-	var seen map[key]bool
-	if len(events) > 1 {
-		seen = make(map[key]bool, len(events))
-	}
 	for i := range events {
 		ev := &events[i]
 		if err := checkScope(ev.Scope); err != nil {
 			return err
 		}
-		if ev.ID == "" || ev.Type == "" {
-			return fmt.Errorf("%w: event %d of the batch has no id or no type", store.ErrInvalid, i)
-		}
-		if len(ev.Refs) > 8 {
+		switch {
+		case ev.ID == "" || !isText(ev.ID):
+			return fmt.Errorf("%w: event id %q is empty or not UTF-8 without NUL", store.ErrInvalid, ev.ID)
+		case !isText(ev.Type) || !isText(ev.ContentType):
+			return fmt.Errorf("%w: type or content type of event %q is not UTF-8 without NUL", store.ErrInvalid, ev.ID)
+		case len(ev.Refs) > 8:
 			return fmt.Errorf("%w: event %q has %d references, more than 8", store.ErrInvalid, ev.ID, len(ev.Refs))
-		}
-		if seen != nil {
-			k := key{ev.Scope, ev.ID}
-			if seen[k] {
-				return fmt.Errorf("%w: event %q is in the batch twice", store.ErrInvalid, ev.ID)
-			}
-			seen[k] = true
 		}
 	}
 	return nil
@@ -79,6 +66,9 @@ func (e *enqueuer) run() ([]store.Enqueued, error) {
 	if err != nil || len(fresh) == 0 {
 		return e.out, err
 	}
+	if err := e.checkTargets(fresh); err != nil {
+		return nil, err
+	}
 	for _, i := range fresh {
 		if err := e.scopes[e.of[i]].create(e.x); err != nil {
 			return nil, err
@@ -88,9 +78,6 @@ func (e *enqueuer) run() ([]store.Enqueued, error) {
 		return nil, err
 	}
 	if err := e.insertDeliveries(); err != nil {
-		if code(err) == codeConstraint {
-			err = fmt.Errorf("%w: an event lists an endpoint twice: %w", store.ErrInvalid, err)
-		}
 		return nil, err
 	}
 	return e.out, nil
@@ -128,7 +115,56 @@ func (e *enqueuer) resolve() (fresh []int, err error) {
 	return fresh, nil
 }
 
-var insertEvent = newMulti(`INSERT INTO hookpost_event
+var countTargets = newMulti("SELECT count(*) FROM hookpost_lane WHERE scope = ? AND endpoint IN (VALUES ", "(?)", ")")
+
+// checkTargets refuses endpoints that are not of their event's scope, or are
+// listed twice.
+func (e *enqueuer) checkTargets(fresh []int) error {
+	var nums []int64
+	var args []any
+	for k := range e.scopes {
+		nums = nums[:0]
+		for _, i := range fresh {
+			if int(e.of[i]) != k {
+				continue
+			}
+			from := len(nums)
+			sorted := true
+			for _, d := range e.Events[i].For {
+				sorted = sorted && (len(nums) == from || nums[len(nums)-1] < d.Endpoint)
+				nums = append(nums, d.Endpoint)
+			}
+			if list := nums[from:]; !sorted {
+				slices.Sort(list)
+				if len(slices.Compact(list)) < len(list) {
+					return fmt.Errorf("%w: event %q is for the same endpoint twice", store.ErrInvalid, e.Events[i].ID)
+				}
+			}
+		}
+		slices.Sort(nums)
+		nums = slices.Compact(nums)
+		err := inBatches(len(nums), func(from, to int) error {
+			args = append(args[:0], e.scopes[k].num)
+			for _, num := range nums[from:to] {
+				args = append(args, num)
+			}
+			n := 0
+			_, err := first(e.x, func(r row) { n = int(r.int(0)) }, countTargets.rows(to-from), args...)
+			if err == nil && n < to-from {
+				err = fmt.Errorf("%w: an event is for endpoints that are not of its scope %v", store.ErrInvalid, e.scopes[k].scope)
+			}
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// OR FAIL spares SQLite the journal by which it would undo half a statement. The
+// transaction or savepoint around it undoes all.
+var insertEvent = newMulti(`INSERT OR FAIL INTO hookpost_event
 	(num, scope, id, type, created_at, stored_at, set_version, content_type, hash, refs, body) VALUES `,
 	"(?,?,?,?,?,?,?,?,?,?,?)", " ON CONFLICT (scope, id) DO NOTHING")
 
@@ -223,9 +259,9 @@ func (e *enqueuer) stillLeased(event int64, list []store.NewDelivery) (bool, err
 }
 
 var (
-	insertReady = newMulti(`INSERT INTO hookpost_delivery (event, endpoint, round, state, due_at, created_at) VALUES `,
+	insertReady = newMulti(`INSERT OR FAIL INTO hookpost_delivery (event, endpoint, round, state, due_at, created_at) VALUES `,
 		"(?,?,0,1,?,?)", "")
-	insertLeased = newMulti(`INSERT INTO hookpost_delivery
+	insertLeased = newMulti(`INSERT OR FAIL INTO hookpost_delivery
 		(event, endpoint, round, state, token, attempts, owner, leased_at, lease_until, due_at, created_at, first_at) VALUES `,
 		"(?,?,0,2,1,1,?,?,?,?,?,?)", "")
 )
@@ -286,22 +322,6 @@ func (e *enqueuer) insertRefs(scope, event int64, refs []string) error {
 		if _, err := e.x.exec("INSERT INTO hookpost_ref (scope, ref, event) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", scope, ref, event); err != nil {
 			return err
 		}
-	}
-	return nil
-}
-
-// insertList stores a list for [Store.FanOut] in parts of MaxFanOut.
-func insertList(x execer, event int64, list []store.NewDelivery) error {
-	for part := 0; len(list) > 0; part++ {
-		n := min(len(list), store.MaxFanOut)
-		packed := make([]byte, 0, 8*n)
-		for _, d := range list[:n] {
-			packed = binary.BigEndian.AppendUint64(packed, uint64(d.Endpoint))
-		}
-		if _, err := x.exec("INSERT INTO hookpost_fanout (event, part, endpoints) VALUES (?, ?, ?)", event, part, packed); err != nil {
-			return err
-		}
-		list = list[n:]
 	}
 	return nil
 }

@@ -62,8 +62,11 @@ func checkScope(s store.Scope) error {
 		return fmt.Errorf("%w: %v is neither live nor test", store.ErrInvalid, s.Mode)
 	case len(s.Tenant) > 255:
 		return fmt.Errorf("%w: tenant has %d bytes, more than 255", store.ErrInvalid, len(s.Tenant))
-	case !utf8.ValidString(s.Tenant) || strings.ContainsRune(s.Tenant, 0):
+	case !isText(s.Tenant):
 		return fmt.Errorf("%w: tenant %q is not UTF-8 without NUL", store.ErrInvalid, s.Tenant)
 	}
 	return nil
 }
+
+// isText reports whether every database can store s as text.
+func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }

@@ -159,9 +159,6 @@ func deleteCancels(w *world) {
 	w.accepted(success(by[ids[0]]))
 	w.accepted(failure(by[ids[1]], time.Minute))
 	ids[3], ids[4] = w.send(ep)[0], w.send(ep)[0]
-	ev := w.newEvent()
-	ev.For = []store.NewDelivery{{Endpoint: ep.Num}}
-
 	w.setState(ep, store.Deleted)
 	states := func(when string, want map[store.DeliveryID]store.State) {
 		w.Helper()

@@ -109,18 +109,6 @@ func health(w *world) {
 	if again := w.edit(ep); !again.EnabledAt.Equal(enabled.EnabledAt) {
 		w.Errorf("an edit of an enabled endpoint moved EnabledAt from %v to %v", enabled.EnabledAt, again.EnabledAt)
 	}
-
-	// A failure reported late counts for the receiver although the delivery is
-	// no longer the reporter's.
-	c := w.take(w.send(ep)[0])
-	w.advance(leaseTime + time.Second)
-	w.takeOver()
-	second := w.take(c.ID)
-	w.settle(failure(c, 0))
-	if h := w.reload(ep).Health; h.Failures != 1 {
-		w.Errorf("a failure reported late: %d failures, want 1", h.Failures)
-	}
-	w.accepted(success(second))
 }
 
 func healthQuiet(w *world) {
@@ -180,7 +168,6 @@ func healthIsNotAChange(w *world) {
 }
 
 func disableFailing(w *world) {
-	const day = 24 * time.Hour
 	rule := store.FailingRule{For: 5 * day, Reason: "failing for 5 days"}
 	disable := func(limit int) []store.Endpoint {
 		w.Helper()

@@ -103,6 +103,11 @@ func oneLiveLease(w *world) {
 				w.Errorf("Promote: %v", err)
 				return
 			}
+			// No lease has expired, so this must end none.
+			if _, err := busy(func() (int, error) { return st.TakeOver(w.ctx(), many) }); err != nil {
+				w.Errorf("TakeOver: %v", err)
+				return
+			}
 			if len(c.Deliveries) == 0 && !c.More {
 				return
 			}

@@ -173,8 +173,7 @@ func orders() [][]op {
 	walk = func(m model, done []op) {
 		end := true
 		for _, o := range all {
-			// Cancel and delete are looked at in each place, and together only at the
-			// end, where nothing may change any more.
+			// Either is final for the delivery; both would only double the orders.
 			if (o == cancels && slices.Contains(done, deletes)) || (o == deletes && slices.Contains(done, cancels)) {
 				continue
 			}

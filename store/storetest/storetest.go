@@ -103,14 +103,14 @@ func suite() []check {
 		orderChecks(),
 		disableChecks(),
 		healthChecks(),
-		//logChecks(),
-		//replayChecks(),
-		//recoverChecks(),
-		//upkeepChecks(),
-		//pruneChecks(),
-		//scopeChecks(),
-		//transactionChecks(),
-		//callChecks(),
+		logChecks(),
+		replayChecks(),
+		recoverChecks(),
+		upkeepChecks(),
+		pruneChecks(),
+		scopeChecks(),
+		transactionChecks(),
+		callChecks(),
 	} {
 		all = append(all, part...)
 	}

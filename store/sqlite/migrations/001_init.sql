@@ -58,7 +58,7 @@ CREATE TABLE hookpost_change (
   at          INTEGER NOT NULL,
   action      TEXT NOT NULL,
   actor       TEXT NOT NULL,
-  old         TEXT NOT NULL,            -- JSON
+  old         TEXT,                     -- JSON
   new         TEXT NOT NULL,            -- JSON
   PRIMARY KEY (endpoint, version)
 ) WITHOUT ROWID;

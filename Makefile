@@ -1,0 +1,73 @@
+# Every check of the project is a target here; .ci/run calls the same ones.
+
+FUZZTIME ?= 5s
+MODULES  := $(shell find . -name go.mod -exec dirname {} \; | sort)
+
+# Runs a command in every module, the workspace switched off: it would hide
+# requirements that a go.mod lacks.
+define each_module
+	@set -e; for module in $(MODULES); do \
+		echo "== $$module: $(1)"; (cd $$module && export GOWORK=off && $(1)); \
+	done
+endef
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "%-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: test
+test: ## Test all modules of the workspace
+	go test work
+
+.PHONY: race
+race: ## The same with the race detector (needs a C compiler)
+	go test -race work
+
+.PHONY: vet
+vet: ## Run go vet on all modules
+	$(call each_module,go vet ./...)
+
+.PHONY: lint
+lint: ## Run golangci-lint on all modules
+	$(call each_module,golangci-lint run ./...)
+
+.PHONY: fmt
+fmt: ## Format all files with gofumpt
+	gofumpt -w .
+
+.PHONY: fmt-check
+fmt-check: ## Fail if a file is not formatted
+	@files=$$(gofumpt -l .); test -z "$$files" || { echo "not formatted, run make fmt:"; echo "$$files"; exit 1; }
+
+.PHONY: modules
+modules: ## Build and test every module as its users get it, without the workspace
+	$(call each_module,go build ./... && go test ./... && go mod tidy -diff)
+
+.PHONY: tidy
+tidy: ## Tidy the go.mod of every module
+	$(call each_module,go mod tidy)
+	go work sync
+
+.PHONY: quickstart
+quickstart: ## Run the quickstart
+	go run ./examples/quickstart
+
+.PHONY: fuzz
+fuzz: ## Fuzz every target for FUZZTIME (5s)
+	@grep -rEo --include='*_test.go' '^func Fuzz[[:alnum:]_]+' . | sort | while IFS=: read -r file target; do \
+		target=$${target#func }; \
+		echo "== $$file $$target"; \
+		(cd "$$(dirname "$$file")" && GOWORK=off go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) .) || exit 1; \
+	done
+
+.PHONY: bench-once
+bench-once: ## Run every benchmark one turn, to see that it still works
+	$(call each_module,go test -run='^$$' -bench=. -benchtime=1x ./...)
+
+.PHONY: bench
+bench: ## Measure: every benchmark of all modules
+	$(call each_module,go test -run='^$$' -bench=. -benchmem ./...)
+
+.PHONY: ci
+ci: ## Everything that must pass before a change is merged
+	.ci/run

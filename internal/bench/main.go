@@ -1,0 +1,111 @@
+// Bench measures what the sender costs beside plain net/http, which signs and
+// posts the same bodies, keeps no record and retries nothing: the ceiling that no
+// sender on net/http can exceed.
+//
+//	GOWORK=off go run .            # five interleaved runs of everything
+//	GOWORK=off go run . -short     # one quick run, to see that it works
+//
+// For each engine there are two tests. In a drain, -n events are stored first and
+// the clock runs from Start until the last one is delivered and its result is
+// committed. Live, -callers goroutines each send an event, wait until it is
+// delivered and its result committed, and send the next.
+//
+// The receiver is this program once more, in a process of its own, and says after
+// each run how many requests were lost or came twice. Runs are interleaved, in an
+// order that rotates, since a machine's speed drifts; the table shows medians with
+// the least and the greatest. Each figure is divided by the ceiling of the same
+// round, at the same number of requests at once.
+//
+// The databases of durable engines lie in -dir: what they reach depends on that
+// disk.
+package main
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+)
+
+// config is what the flags say.
+type config struct {
+	n         int // events of one run
+	runs      int
+	payload   int // bytes of an event's data
+	callers   int
+	inFlight  int // MaxInFlight
+	endpoints int
+	dir       string
+	only      *regexp.Regexp
+	profiler  *profiler // nil: none
+}
+
+func main() {
+	if os.Getenv(receiverEnv) != "" {
+		exit(serveReceiver())
+	}
+	var cfg config
+	only := flag.String("only", "", "run only the tests whose names match this regular `expression`")
+	short := flag.Bool("short", false, "one quick run of everything: -n 2000 -runs 1")
+	flag.IntVar(&cfg.n, "n", 20_000, "`events` of one run")
+	flag.IntVar(&cfg.runs, "runs", 5, "how many `times` everything is run")
+	flag.IntVar(&cfg.payload, "payload", 1024, "`bytes` of an event's data")
+	flag.IntVar(&cfg.callers, "callers", 64, "concurrent `callers` of Send in the live tests")
+	flag.IntVar(&cfg.inFlight, "inflight", 512, "sender.Options.MaxInFlight")
+	flag.IntVar(&cfg.endpoints, "endpoints", 1, "how many `endpoints` the events are spread over, each for one")
+	flag.StringVar(&cfg.dir, "dir", os.TempDir(), "`directory` for the databases")
+	profiles := flag.String("profile", "", "write pprof profiles of each test into this `directory`")
+	flag.Parse()
+	if *short {
+		cfg.n, cfg.runs = 2000, 1
+	}
+	if flag.NArg() > 0 || min(cfg.n, cfg.runs, cfg.callers, cfg.inFlight, cfg.endpoints) < 1 || cfg.payload < minPayload {
+		fmt.Fprintf(os.Stderr, "bench: counts must be at least 1, the payload at least %d bytes, and there are no arguments\n", minPayload)
+		os.Exit(2)
+	}
+	var err error
+	if cfg.only, err = regexp.Compile(*only); err != nil {
+		fmt.Fprintln(os.Stderr, "bench: -only:", err)
+		os.Exit(2)
+	}
+	if cfg.profiler, err = newProfiler(*profiles); err != nil {
+		exit(err)
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	err = bench(ctx, &cfg)
+	stop()
+	exit(err)
+}
+
+func exit(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// bench runs every test cfg.runs times and prints the table.
+func bench(ctx context.Context, cfg *config) error {
+	rcv, err := startReceiver()
+	if err != nil {
+		return err
+	}
+	defer rcv.stop()
+	tests := allTests(cfg)
+	for round := range cfg.runs {
+		for i := range tests {
+			t := tests[(i+round)%len(tests)]
+			fmt.Fprintf(os.Stderr, "\r\033[Krun %d of %d: %s", round+1, cfg.runs, t.name)
+			r, err := t.measure(ctx, cfg, rcv)
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			t.results = append(t.results, r)
+		}
+	}
+	fmt.Fprint(os.Stderr, "\r\033[K")
+	return printTable(os.Stdout, cfg, tests)
+}

@@ -1,0 +1,91 @@
+package main
+
+import (
+	"runtime"
+	"slices"
+	"time"
+)
+
+// result is what one run of a test measured.
+type result struct {
+	events  int
+	rate    float64 // deliveries a second
+	cpu     time.Duration
+	allocs  float64 // each per delivery
+	bytes   float64
+	p50     time.Duration // from Send to the recorded result; live tests only
+	p99     time.Duration
+	calls   calls
+	commits int64 // that the store counts itself; -1: it does not
+}
+
+// measurement is one under way.
+type measurement struct {
+	stopProfile func() error
+
+	mem   runtime.MemStats
+	cpu   time.Duration
+	start time.Time
+}
+
+// begin starts from a collected heap, so that no test pays for the one before.
+func (r *run) begin() (*measurement, error) {
+	m := &measurement{}
+	runtime.GC()
+	var err error
+	if m.stopProfile, err = r.profiler.start(r.test); err != nil {
+		return nil, err
+	}
+	runtime.ReadMemStats(&m.mem)
+	m.cpu = cpuTime()
+	m.start = time.Now()
+	return m, nil
+}
+
+// end returns what n deliveries have cost since begin.
+func (m *measurement) end(n int) (result, error) {
+	wall := time.Since(m.start)
+	cpu := cpuTime() - m.cpu
+	var mem runtime.MemStats
+	runtime.ReadMemStats(&mem)
+	return result{
+		events:  n,
+		rate:    float64(n) / wall.Seconds(),
+		cpu:     cpu / time.Duration(n),
+		allocs:  float64(mem.Mallocs-m.mem.Mallocs) / float64(n),
+		bytes:   float64(mem.TotalAlloc-m.mem.TotalAlloc) / float64(n),
+		commits: -1,
+	}, m.stopProfile()
+}
+
+// quantile returns the value below which the part q of the sorted values lie.
+func quantile(sorted []time.Duration, q float64) time.Duration {
+	if len(sorted) == 0 {
+		return 0
+	}
+	return sorted[min(len(sorted)-1, int(q*float64(len(sorted))))]
+}
+
+// spread is a figure over all runs.
+type spread struct{ median, low, high float64 }
+
+func spreadOf(results []result, figure func(*result) float64) spread {
+	values := make([]float64, len(results))
+	for i := range results {
+		values[i] = figure(&results[i])
+	}
+	return spreadOfValues(values)
+}
+
+func spreadOfValues(values []float64) spread {
+	if len(values) == 0 {
+		return spread{}
+	}
+	slices.Sort(values)
+	mid := len(values) / 2
+	median := values[mid]
+	if len(values)%2 == 0 {
+		median = (values[mid-1] + values[mid]) / 2
+	}
+	return spread{median: median, low: values[0], high: values[len(values)-1]}
+}

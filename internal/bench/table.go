@@ -1,0 +1,76 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"runtime"
+	"text/tabwriter"
+	"time"
+)
+
+// printTable writes one line per test: medians, and the spread where it matters.
+func printTable(w io.Writer, cfg *config, tests []*test) error {
+	fmt.Fprintf(w, "%s %s/%s, %d CPUs; %d runs of %d events with %d bytes of data, %d endpoints, MaxInFlight %d\n\n",
+		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), cfg.runs, cfg.n, cfg.payload, cfg.endpoints, cfg.inFlight)
+	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(tw, "test\tper second\tleast..most\tof ceiling\tleast..most\tp50 ms\tp99 ms\tCPU us\tallocs\tKiB\tcommits\tenqueue+claim+settle+upkeep\t")
+	for _, t := range tests {
+		rate := spreadOf(t.results, func(r *result) float64 { return r.rate })
+		fmt.Fprintf(tw, "%s\t%.0f\t%.0f..%.0f\t%s\t%s\t%.1f\t%.1f\t%.1f\t%s\t\n",
+			t.name, rate.median, rate.low, rate.high, t.ratio(), t.latency(),
+			spreadOf(t.results, func(r *result) float64 { return micros(r.cpu) }).median,
+			spreadOf(t.results, func(r *result) float64 { return r.allocs }).median,
+			spreadOf(t.results, func(r *result) float64 { return r.bytes / 1024 }).median,
+			t.calls())
+	}
+	fmt.Fprintln(tw)
+	if err := tw.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(w, `of ceiling: against signed net/http with as many requests at once, in the same round
+p50, p99:   from calling Send to the committed result
+CPU, allocs, KiB: per delivery, of this process: the receiver's are not counted, net/http's client's are
+commits:    transactions per event, as the store counts them, else the calls; calls are per 1,000 events
+`)
+	return err
+}
+
+// ratio returns the median ratio to the ceiling of the same round, and the spread.
+func (t *test) ratio() string {
+	if t.ceiling == nil || len(t.ceiling.results) != len(t.results) {
+		return "-\t-"
+	}
+	values := make([]float64, len(t.results))
+	for i := range t.results {
+		values[i] = t.results[i].rate / t.ceiling.results[i].rate
+	}
+	s := spreadOfValues(values)
+	return fmt.Sprintf("%.2f\t%.2f..%.2f", s.median, s.low, s.high)
+}
+
+func (t *test) latency() string {
+	p50 := spreadOf(t.results, func(r *result) float64 { return micros(r.p50) })
+	p99 := spreadOf(t.results, func(r *result) float64 { return micros(r.p99) })
+	if p50.high == 0 {
+		return "-\t-"
+	}
+	return fmt.Sprintf("%.2f\t%.2f", p50.median/1000, p99.median/1000)
+}
+
+func (t *test) calls() string {
+	total := spreadOf(t.results, func(r *result) float64 { return float64(r.calls.sum()) / float64(r.events) }).median
+	if total == 0 {
+		return "-\t-"
+	}
+	if commits := spreadOf(t.results, func(r *result) float64 { return float64(r.commits) / float64(r.events) }); commits.low >= 0 {
+		total = commits.median
+	}
+	per := func(n func(calls) int64) float64 {
+		return spreadOf(t.results, func(r *result) float64 { return 1000 * float64(n(r.calls)) / float64(r.events) }).median
+	}
+	return fmt.Sprintf("%.3f\t%.1f+%.1f+%.1f+%.1f", total,
+		per(func(c calls) int64 { return c.enqueues }), per(func(c calls) int64 { return c.claims }),
+		per(func(c calls) int64 { return c.settles }), per(func(c calls) int64 { return c.steps }))
+}
+
+func micros(d time.Duration) float64 { return float64(d) / float64(time.Microsecond) }

@@ -1,0 +1,130 @@
+package sqlite
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// settled is the condition that an event e has nothing pending.
+const settled = `NOT EXISTS (SELECT 1 FROM hookpost_delivery d WHERE d.event = e.num AND d.state <= 2)
+	AND NOT EXISTS (SELECT 1 FROM hookpost_fanout f WHERE f.event = e.num)`
+
+// Prune implements [store.Upkeep]. It counts events, and removes each with all
+// that belongs to it. The file does not shrink: SQLite uses the room again.
+func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (int, error) {
+	if err := checkLimit(limit); err != nil {
+		return 0, err
+	}
+	var forget, erase []int64
+	var now int64
+	err := s.read(ctx, func(c *conn) (err error) {
+		now = s.now()
+		forget, erase, err = s.outdated(c, r, now, limit)
+		return err
+	})
+	if err != nil || len(forget)+len(erase) == 0 {
+		return 0, err
+	}
+	n := 0
+	err = s.write(ctx, func(c *conn) error {
+		n = 0
+		for _, num := range forget {
+			ok, err := forgetEvent(c, num)
+			if err != nil {
+				return err
+			}
+			if ok {
+				n++
+			}
+		}
+		for _, num := range erase {
+			k, err := c.exec("UPDATE hookpost_event AS e SET body = NULL, erased_at = ? WHERE e.num = ? AND e.erased_at IS NULL AND "+settled, now, num)
+			if err != nil {
+				return err
+			}
+			n += k
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+// outdated finds what is older than r says, without a lock.
+func (s *Store) outdated(c *conn, r store.Retention, now int64, limit int) (forget, erase []int64, err error) {
+	if r.Log > 0 {
+		end, err := numAt(c, now-r.Log.Microseconds()+1)
+		if err != nil {
+			return nil, nil, err
+		}
+		err = c.query(func(r row) error {
+			forget = append(forget, r.int(0))
+			return nil
+		}, "SELECT e.num FROM hookpost_event e WHERE e.num < ? AND "+settled+" ORDER BY e.num LIMIT ?", end, limit)
+		if err != nil {
+			return nil, nil, err
+		}
+	}
+	if limit -= len(forget); r.Payloads <= 0 || limit == 0 {
+		return forget, nil, nil
+	}
+	end, err := numAt(c, now-r.Payloads.Microseconds()+1)
+	if err != nil {
+		return nil, nil, err
+	}
+	// What was erased stays so: the place where the rest begins only moves on.
+	s.payloadsFrom.Lock()
+	defer s.payloadsFrom.Unlock()
+	_, err = first(c, func(r row) { s.payloadsFrom.num = max(s.payloadsFrom.num, r.int(0)) },
+		`SELECT coalesce((SELECT num FROM hookpost_event WHERE num >= ? AND erased_at IS NULL ORDER BY num LIMIT 1),
+			(SELECT max(num) + 1 FROM hookpost_event))`, s.payloadsFrom.num)
+	if err != nil {
+		return nil, nil, err
+	}
+	from := s.payloadsFrom.num
+	if n := len(forget); n > 0 {
+		from = max(from, forget[n-1]+1)
+	}
+	err = c.query(func(r row) error {
+		erase = append(erase, r.int(0))
+		return nil
+	}, "SELECT e.num FROM hookpost_event e WHERE e.num >= ? AND e.num < ? AND e.erased_at IS NULL AND "+settled+" ORDER BY e.num LIMIT ?", from, end, limit)
+	return forget, erase, err
+}
+
+// forgetEvent removes an event with all that belongs to it, unless something of
+// it is pending again.
+func forgetEvent(x execer, num int64) (bool, error) {
+	var scope int64
+	var refs []byte
+	found, err := first(x, func(r row) { scope, refs = r.int(0), r.blob(1) },
+		"SELECT e.scope, e.refs FROM hookpost_event e WHERE e.num = ? AND "+settled, num)
+	if err != nil || !found {
+		return false, err
+	}
+	if refs != nil {
+		var list []string
+		if err := json.Unmarshal(refs, &list); err != nil {
+			return false, err
+		}
+		for _, ref := range list {
+			if _, err := x.exec("DELETE FROM hookpost_ref WHERE scope = ? AND ref = ? AND event = ?", scope, ref, num); err != nil {
+				return false, err
+			}
+		}
+	}
+	for _, q := range []string{
+		"DELETE FROM hookpost_attempt WHERE event = ?",
+		"DELETE FROM hookpost_delivery WHERE event = ?",
+		"DELETE FROM hookpost_event WHERE num = ?",
+	} {
+		if _, err := x.exec(q, num); err != nil {
+			return false, err
+		}
+	}
+	return true, nil
+}

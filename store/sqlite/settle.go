@@ -1,0 +1,412 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// How much of a failure's answer is kept.
+const (
+	maxResponseHeader = 4 << 10
+	maxResponseBody   = 16 << 10
+)
+
+// The values of hookpost_delivery.state. The first three are store.Pending.
+const (
+	scheduled = 0
+	ready     = 1
+	leased    = 2
+	delivered = 3
+	exhausted = 4
+	cancelled = 5
+)
+
+const (
+	reasonDeleted = "the endpoint was deleted"
+	reasonExpired = "its time ended while the endpoint was disabled"
+)
+
+// publicState is the contract's name for a state.
+func publicState(state int64) store.State {
+	switch state {
+	case delivered:
+		return store.Delivered
+	case exhausted:
+		return store.Exhausted
+	case cancelled:
+		return store.Cancelled
+	}
+	return store.Pending
+}
+
+// Settle implements [store.Queue].
+func (s *Store) Settle(ctx context.Context, batch []store.Settlement) (out []store.Settled, err error) {
+	if err := checkSettlements(batch); err != nil {
+		return nil, err
+	}
+	err = s.write(ctx, func(c *conn) error {
+		t := settler{x: c, now: s.now(), batch: batch}
+		out, err = t.run()
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func checkSettlements(batch []store.Settlement) error {
+	seen := make(map[store.DeliveryID]bool, len(batch))
+	for i := range batch {
+		t := &batch[i]
+		var wrong string
+		switch {
+		case t.Verdict < store.Deliver || t.Verdict > store.Release:
+			wrong = "has no verdict"
+		case t.Verdict == store.Deliver && t.Attempt == nil:
+			wrong = "delivers without an attempt"
+		case t.Verdict == store.Release && t.Attempt != nil:
+			wrong = "releases an attempt that was made"
+		case t.Attempt != nil && t.Attempt.N < 1:
+			wrong = "has an attempt without a number"
+		case seen[t.ID]:
+			wrong = "is in the batch twice"
+		default:
+			seen[t.ID] = true
+			continue
+		}
+		return fmt.Errorf("%w: settlement of %s %s", store.ErrInvalid, t.ID, wrong)
+	}
+	return nil
+}
+
+// settler applies one batch: it reads all rows, decides, and writes all rows.
+type settler struct {
+	x     execer
+	now   int64
+	batch []store.Settlement
+
+	out   []store.Settled
+	rows  []deliveryRow // one for each settlement
+	lanes map[int64]*health
+	log   []logged
+	args  []any
+}
+
+// deliveryRow is a row of hookpost_delivery and the outcome that the log has
+// for the reported attempt.
+type deliveryRow struct {
+	there, changed                            bool
+	state, token, attempts, failures, unknown int64
+	leasedAt, firstAt, finishedAt             any // NULL or microseconds
+	dueAt, lastStatus                         int64
+	reason                                    string
+	outcome                                   store.Outcome // 0: the log has none
+}
+
+// logged is a row for hookpost_attempt.
+type logged struct {
+	id store.DeliveryID
+	store.Attempt
+	startedAt int64
+}
+
+func (t *settler) run() ([]store.Settled, error) {
+	t.out = make([]store.Settled, len(t.batch))
+	if len(t.batch) == 0 {
+		return t.out, nil
+	}
+	if err := t.load(); err != nil {
+		return nil, err
+	}
+	for i := range t.batch {
+		if d := &t.rows[i]; d.there {
+			if err := t.settle(&t.batch[i], d, &t.out[i]); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := insertAttempts(t.x, t.log); err != nil {
+		return nil, err
+	}
+	if err := t.updateDeliveries(); err != nil {
+		return nil, err
+	}
+	for _, h := range t.lanes {
+		if err := h.save(t.x); err != nil {
+			return nil, err
+		}
+	}
+	return t.out, nil
+}
+
+var selectSettled = newMulti(`SELECT v.column1, d.state, d.token, d.attempts, d.failures, d.unknown,
+	d.leased_at, d.first_at, d.finished_at, d.due_at, d.last_status, d.reason,
+	(SELECT a.outcome FROM hookpost_attempt a
+	 WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.round = d.round AND a.n = v.column5)
+	FROM (VALUES `, "(?,?,?,?,?)", `) v CROSS JOIN hookpost_delivery d
+	ON d.event = v.column2 AND d.endpoint = v.column3 AND d.round = v.column4`)
+
+// load reads the deliveries and the health of their endpoints.
+func (t *settler) load() error {
+	t.rows = make([]deliveryRow, len(t.batch))
+	t.lanes = make(map[int64]*health)
+	err := inBatches(len(t.batch), func(from, to int) error {
+		t.args = t.args[:0]
+		for i := from; i < to; i++ {
+			id, n := t.batch[i].ID, 0
+			if a := t.batch[i].Attempt; a != nil {
+				n = a.N
+			}
+			t.args = append(t.args, i, id.Event, id.Endpoint, id.Round, n)
+		}
+		return t.x.query(func(r row) error {
+			i := r.int(0)
+			t.rows[i] = deliveryRow{
+				there:      true,
+				state:      r.int(1),
+				token:      r.int(2),
+				attempts:   r.int(3),
+				failures:   r.int(4),
+				unknown:    r.int(5),
+				leasedAt:   r[6],
+				firstAt:    r[7],
+				finishedAt: r[8],
+				dueAt:      r.int(9),
+				lastStatus: r.int(10),
+				reason:     r.text(11),
+				outcome:    store.Outcome(r.int(12)),
+			}
+			t.lanes[t.batch[i].ID.Endpoint] = nil
+			return nil
+		}, selectSettled.rows(to-from), t.args...)
+	})
+	if err != nil {
+		return err
+	}
+	return loadHealth(t.x, t.lanes)
+}
+
+// settle applies one settlement to the rows in memory.
+func (t *settler) settle(s *store.Settlement, d *deliveryRow, res *store.Settled) error {
+	lane := t.lanes[s.ID.Endpoint]
+	deleted := lane.state == store.Deleted
+	if s.Attempt == nil {
+		if d.state != leased || d.token != s.Token {
+			res.State = visible(d.state, deleted)
+			return nil
+		}
+		res.Accepted = t.settleUnasked(s, d, deleted)
+	} else {
+		if d.outcome != 0 && d.outcome != store.AttemptUnknown {
+			res.State = visible(d.state, deleted)
+			return nil
+		}
+		t.report(s)
+		res.Accepted = t.settleAttempt(s, d, deleted)
+		if s.Verdict == store.Deliver && !s.Quiet {
+			res.FailingSince = lane.succeeded(t.now)
+			res.Recovered = !res.FailingSince.IsZero()
+		} else if res.Accepted && !s.Quiet {
+			lane.failed(t.now)
+		}
+	}
+	res.State = visible(d.state, deleted)
+	lane.hold(s.Hold, t.now)
+	if s.DisableVersion != 0 && lane.state == store.Enabled && lane.version == s.DisableVersion {
+		eps, err := endpointsWhere(t.x, "WHERE e.num = ?", lane.endpoint)
+		if err != nil || len(eps) == 0 {
+			return err
+		}
+		ep, err := disable(t.x, eps[0], t.now, s.DisableReason)
+		if err != nil {
+			return err
+		}
+		lane.state, lane.version = ep.State, ep.Version
+		res.Disabled = true
+	}
+	return nil
+}
+
+// visible is the state that a delivery reads as: those that are pending at a
+// deleted endpoint are cancelled already.
+func visible(state int64, deleted bool) store.State {
+	if deleted && state <= leased {
+		return store.Cancelled
+	}
+	return publicState(state)
+}
+
+// settleUnasked ends a lease under which no request was made. Its attempt number
+// is free again.
+func (t *settler) settleUnasked(s *store.Settlement, d *deliveryRow, deleted bool) bool {
+	if d.attempts--; d.attempts == 0 {
+		d.firstAt = nil
+	}
+	switch {
+	case deleted:
+		t.finish(d, cancelled, reasonDeleted)
+		return false
+	case s.Verdict == store.Release:
+		d.state, d.leasedAt, d.changed = ready, nil, true
+	case s.Verdict == store.Retry:
+		t.retry(d, s.Delay)
+	default:
+		t.finish(d, exhausted, s.Reason)
+	}
+	return true
+}
+
+// settleAttempt applies a report that is new and says whether it changed the
+// delivery.
+func (t *settler) settleAttempt(s *store.Settlement, d *deliveryRow, deleted bool) bool {
+	if s.Verdict == store.Deliver {
+		if d.state == delivered {
+			return false
+		}
+		if d.state == leased && d.attempts != int64(s.Attempt.N) {
+			t.logUnknown(s.ID, d) // the attempt under way may never be reported
+		}
+		t.answered(s, d)
+		t.finish(d, delivered, "")
+		return true
+	}
+	if d.state > leased || d.token != s.Token {
+		return false
+	}
+	if deleted {
+		t.finish(d, cancelled, reasonDeleted)
+		return false
+	}
+	t.answered(s, d)
+	if s.Verdict == store.Retry {
+		t.retry(d, s.Delay)
+	} else {
+		d.failures++
+		t.finish(d, exhausted, s.Reason)
+	}
+	return true
+}
+
+// answered notes an attempt that counts.
+func (t *settler) answered(s *store.Settlement, d *deliveryRow) {
+	d.unknown = 0
+	d.attempts = max(d.attempts, int64(s.Attempt.N))
+	if s.Attempt.Status != 0 {
+		d.lastStatus = int64(s.Attempt.Status)
+	}
+}
+
+func (t *settler) retry(d *deliveryRow, delay time.Duration) {
+	d.failures++
+	d.unknown = 0
+	d.state, d.dueAt = scheduled, t.now+delay.Microseconds()
+	if delay <= 0 {
+		d.state, d.dueAt = ready, t.now
+	}
+	d.leasedAt, d.changed = nil, true
+}
+
+func (t *settler) finish(d *deliveryRow, state int64, reason string) {
+	d.state, d.reason, d.finishedAt = state, reason, t.now
+	d.leasedAt, d.changed = nil, true
+}
+
+// report puts the attempt on the list of what is to be logged.
+func (t *settler) report(s *store.Settlement) {
+	l := logged{id: s.ID, Attempt: *s.Attempt, startedAt: t.now - s.Ago.Microseconds()}
+	if s.Verdict == store.Deliver || l.Outcome == store.AttemptDelivered {
+		l.ResponseHeader, l.ResponseBody = nil, nil
+	}
+	if l.Outcome != store.AttemptDelivered && l.Outcome != store.AttemptFailed {
+		l.Outcome = store.AttemptFailed
+		if s.Verdict == store.Deliver {
+			l.Outcome = store.AttemptDelivered
+		}
+	}
+	l.ResponseHeader = l.ResponseHeader[:min(len(l.ResponseHeader), maxResponseHeader)]
+	l.ResponseBody = l.ResponseBody[:min(len(l.ResponseBody), maxResponseBody)]
+	t.log = append(t.log, l)
+}
+
+// logUnknown logs the attempt under the current lease as never reported.
+func (t *settler) logUnknown(id store.DeliveryID, d *deliveryRow) {
+	at, _ := d.leasedAt.(int64)
+	t.log = append(t.log, logged{
+		id:        id,
+		Attempt:   store.Attempt{N: int(d.attempts), Outcome: store.AttemptUnknown},
+		startedAt: at,
+	})
+}
+
+var insertAttempt = newMulti(`INSERT OR FAIL INTO hookpost_attempt (event, endpoint, round, n, outcome,
+	started_at, took, status, url, class, error, response_header, response_body) VALUES `,
+	"(?,?,?,?,?,?,?,?,?,?,?,?,?)", ` ON CONFLICT (event, endpoint, round, n) DO UPDATE SET outcome = excluded.outcome,
+	started_at = excluded.started_at, took = excluded.took, status = excluded.status, url = excluded.url, class = excluded.class,
+	error = excluded.error, response_header = excluded.response_header, response_body = excluded.response_body
+	WHERE outcome = 3 AND excluded.outcome <> 3`)
+
+// insertAttempts writes to the log. Only an unknown attempt is replaced.
+func insertAttempts(x execer, log []logged) error {
+	var args []any
+	return inBatches(len(log), func(from, to int) error {
+		args = args[:0]
+		for i := from; i < to; i++ {
+			l := &log[i]
+			args = append(args, l.id.Event, l.id.Endpoint, l.id.Round, l.N, int(l.Outcome),
+				l.startedAt, l.Took.Microseconds(), l.Status, l.URL, l.Class, l.Error, orNullBytes(l.ResponseHeader), orNullBytes(l.ResponseBody))
+		}
+		_, err := x.exec(insertAttempt.rows(to-from), args...)
+		return err
+	})
+}
+
+func orNullBytes(b []byte) any {
+	if len(b) == 0 {
+		return nil
+	}
+	return b
+}
+
+var updateDelivered = newMulti(`UPDATE OR FAIL hookpost_delivery SET state = 3, unknown = 0, owner = NULL, leased_at = NULL, lease_until = NULL,
+	last_status = ?, finished_at = ?, reason = '' WHERE (event, endpoint, round) IN (VALUES `, "(?,?,?)", ")")
+
+// updateDeliveries writes the rows that have changed: successes, which differ
+// only in their status, together, and the others one by one.
+func (t *settler) updateDeliveries() error {
+	successes := make(map[int64][]store.DeliveryID)
+	for i := range t.rows {
+		d, id := &t.rows[i], t.batch[i].ID
+		switch {
+		case !d.changed:
+		case d.state == delivered && t.batch[i].Attempt != nil && d.attempts >= int64(t.batch[i].Attempt.N):
+			successes[d.lastStatus] = append(successes[d.lastStatus], id)
+		default:
+			_, err := t.x.exec(`UPDATE hookpost_delivery SET state = ?, attempts = ?, failures = ?, unknown = ?,
+				owner = NULL, leased_at = NULL, lease_until = NULL, due_at = ?, first_at = ?, last_status = ?, finished_at = ?, reason = ?
+				WHERE event = ? AND endpoint = ? AND round = ?`,
+				d.state, d.attempts, d.failures, d.unknown, d.dueAt, d.firstAt, d.lastStatus, d.finishedAt, d.reason,
+				id.Event, id.Endpoint, id.Round)
+			if err != nil {
+				return err
+			}
+		}
+	}
+	for status, ids := range successes {
+		err := inBatches(len(ids), func(from, to int) error {
+			t.args = append(t.args[:0], status, t.now)
+			for _, id := range ids[from:to] {
+				t.args = append(t.args, id.Event, id.Endpoint, id.Round)
+			}
+			_, err := t.x.exec(updateDelivered.rows(to-from), t.args...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
