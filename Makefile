@@ -63,10 +63,12 @@ fuzz: ## Fuzz every target for FUZZTIME (5s)
 .PHONY: bench-once
 bench-once: ## Run every benchmark one turn, to see that it still works
 	$(call each_module,go test -run='^$$' -bench=. -benchtime=1x ./...)
+	cd internal/bench && GOWORK=off go run . -short
 
 .PHONY: bench
-bench: ## Measure: every benchmark of all modules
+bench: ## Run all benchmarks, and the comparison of internal/bench
 	$(call each_module,go test -run='^$$' -bench=. -benchmem ./...)
+	cd internal/bench && GOWORK=off go run .
 
 .PHONY: ci
 ci: ## Everything that must pass before a change is merged

@@ -40,9 +40,13 @@ func (s *Sender) attempt(ctx context.Context, j *job) {
 	if j.Unknown >= store.MaxUnknown {
 		// A failure is counted without asking the receiver once more: this delivery
 		// may be what kills the workers.
+		why := fmt.Sprintf("%d attempts in a row ended without a report", j.Unknown)
+		report := next(j, schedule, s.cfg.GiveUpAfter, j.Elapsed, 0, 0, why)
+		if j.EventType == testEventType {
+			report = store.Settlement{Verdict: store.Exhaust, Reason: why, Quiet: true}
+		}
 		s.lanes.finish(j, noAttempt, 0, now)
-		s.settler.put(j, next(j, schedule, s.cfg.GiveUpAfter, j.Elapsed, 0, 0,
-			fmt.Sprintf("%d attempts in a row ended without a report", j.Unknown)))
+		s.settler.put(j, report)
 		return
 	}
 	s.lanes.begin(j, now)

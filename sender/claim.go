@@ -20,7 +20,10 @@ const (
 
 // claimLoop takes deliveries from the store whenever there may be some and slots
 // are free.
-func (s *Sender) claimLoop(ctx context.Context) {
+//
+// The store is called under calls, which ends later than ctx: what it leases should
+// be known here.
+func (s *Sender) claimLoop(ctx, calls context.Context) {
 	poll := time.NewTimer(0)
 	defer poll.Stop()
 	var after int64
@@ -32,7 +35,7 @@ func (s *Sender) claimLoop(ctx context.Context) {
 		case <-s.lanes.changed:
 		case <-poll.C:
 		}
-		after = s.claimAll(ctx, after)
+		after = s.claimAll(ctx, calls, after)
 		// Processes that started together should not stay together.
 		poll.Reset(s.cfg.PollInterval - rand.N(s.cfg.PollInterval/10+1))
 	}
@@ -40,7 +43,7 @@ func (s *Sender) claimLoop(ctx context.Context) {
 
 // claimAll claims until the store has nothing more or no slot is free, and returns
 // the endpoint to go on after.
-func (s *Sender) claimAll(ctx context.Context, after int64) int64 {
+func (s *Sender) claimAll(ctx, calls context.Context, after int64) int64 {
 	wraps := 0
 	for ctx.Err() == nil {
 		now := time.Now()
@@ -48,18 +51,18 @@ func (s *Sender) claimAll(ctx context.Context, after int64) int64 {
 		if slots == 0 {
 			return after
 		}
-		claims, err := s.claim(ctx, store.ClaimParams{
+		claims, err := s.claim(calls, store.ClaimParams{
 			Owner: s.cfg.owner, Lease: s.cfg.Lease, Limit: slots, Bytes: claimBytes,
 			Room: room, DefaultRoom: defaultRoom, After: after, Window: s.cfg.GiveUpAfter,
 		})
 		var jobs []*job
 		if err == nil {
 			s.clock.learn(claims.Now, now, time.Now())
-			jobs = s.jobs(ctx, claims.Deliveries, now)
+			jobs = s.jobs(calls, claims.Deliveries, now)
 		}
 		s.lanes.claimed(slots, room, defaultRoom, jobs, claims.More || err != nil, claims.After, time.Now())
 		if err != nil {
-			if ctx.Err() == nil {
+			if calls.Err() == nil {
 				s.trouble.report("hookpost: deliveries can't be claimed; sending waits", err)
 			}
 			return after
@@ -84,9 +87,8 @@ func (s *Sender) claimAll(ctx context.Context, after int64) int64 {
 	return after
 }
 
-// claim is not cut off by Stop: what it leases should be known here.
 func (s *Sender) claim(ctx context.Context, p store.ClaimParams) (store.Claims, error) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	return s.st.Claim(ctx, p)
 }
@@ -97,7 +99,7 @@ func (s *Sender) jobs(ctx context.Context, claims []store.Claimed, leasedAt time
 	if len(claims) == 0 {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), claimTimeout)
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
 	defer cancel()
 	endpoints, err := s.cache.endpoints(ctx, claims)
 	if err != nil {

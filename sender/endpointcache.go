@@ -74,15 +74,21 @@ func (c *endpointCache) set(ctx context.Context, scope store.Scope) (*endpointSe
 	set = c.compile(read)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.live)+len(set.members) > maxCached {
-		clear(c.sets)
-		clear(c.live)
-	}
+	c.bound(len(set.members))
 	c.sets[scope] = set
 	for _, m := range set.members {
 		c.live[m.endpoint.Num] = m.endpoint
 	}
 	return set, nil
+}
+
+// bound makes room for n more endpoints. Scopes without any count as well. c.mu is
+// held.
+func (c *endpointCache) bound(n int) {
+	if len(c.live)+len(c.sets)+n > maxCached {
+		clear(c.sets)
+		clear(c.live)
+	}
 }
 
 // compile makes a set ready for matching, reusing what is known already.
@@ -153,12 +159,10 @@ func (c *endpointCache) endpoints(ctx context.Context, claims []store.Claimed) (
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if len(c.live)+len(loaded) > maxCached {
-		clear(c.sets)
-		clear(c.live)
-	}
+	c.bound(len(loaded))
 	for i := range loaded {
 		le := &liveEndpoint{Endpoint: loaded[i]}
+		le.off.Store(le.State != store.Enabled) // since the claim
 		c.live[le.Num] = le
 		found[le.Num] = le
 	}
@@ -188,10 +192,15 @@ func (c *endpointCache) changed(ep *store.Endpoint) {
 }
 
 // destination returns where, how and on what schedule to send, opening the secrets
-// if need be.
-func (c *endpointCache) destination(le *liveEndpoint, now time.Time) (*destination, retry.Schedule, error) {
+// if need be. A keyring of the application's that panics makes an error.
+func (c *endpointCache) destination(le *liveEndpoint, now time.Time) (_ *destination, _ retry.Schedule, err error) {
 	le.mu.Lock()
 	defer le.mu.Unlock()
+	defer func() {
+		if recover() != nil { // what it says might contain a key
+			err = fmt.Errorf("sender: opening the secrets of %s: the keyring panicked", le.ID)
+		}
+	}()
 	if le.dest != nil && (le.until.IsZero() || now.Before(le.until)) {
 		return le.dest, le.schedule, nil
 	}

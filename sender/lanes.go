@@ -9,6 +9,9 @@ const (
 	initialRoom = 4                // of an endpoint nothing is known about
 	slowAfter   = time.Second      // an attempt older than this makes its endpoint slow
 	laneMemory  = 10 * time.Minute // an idle endpoint's room is forgotten after
+	// holdHere is how long a receiver's Retry-After is kept here from claims: by then
+	// the store knows it, and there somebody may end it.
+	holdHere = 10 * time.Second
 )
 
 // lanes divides the Sender's slots among endpoints so that a slow or dead one
@@ -18,7 +21,8 @@ const (
 // result is committed, which bounds what a crash can repeat. An endpoint's room
 // bounds its attempts under way and is free again when the response is there. Room
 // starts small, grows with each success and is halved by a timeout. Endpoints with
-// an attempt older than a second share at most half of the slots.
+// an attempt older than a second, or whose last one was, share at most half of the
+// slots.
 type lanes struct {
 	slots   int
 	maxRoom int // of one endpoint
@@ -29,8 +33,9 @@ type lanes struct {
 	backlogged bool // the last claim found work: a quarter of the slots is for claims
 	closed     bool // no more hand-offs: the Sender is not running
 	byEndpoint map[int64]*lane
-	busy       map[int64]*lane // those with attempts under way, or blocked
+	busy       map[int64]*lane // those that claims must hear of: in use, or worse than an unknown one
 	waiting    map[int64]*lane // those with a backlog
+	offers     uint64          // counts claims
 
 	// changed has an element when a slot became free, or room of an endpoint with
 	// a backlog.
@@ -42,8 +47,11 @@ type lane struct {
 	endpoint int64
 	room     int
 	inFlight int
+	sluggish bool      // the last attempt took long
 	backlog  bool      // the store has ready deliveries that did not fit
-	until    time.Time // nothing is sent before: on hold, or its secrets can't be opened
+	noted    uint64    // the claim before or during which a delivery was left to the store
+	until    time.Time // nothing is handed off before: on hold, or its secrets can't be opened
+	blocked  time.Time // nothing is claimed before
 	used     time.Time
 	first    *job // attempts under way, oldest first
 	last     *job
@@ -66,10 +74,12 @@ func (l *lanes) signal() {
 	}
 }
 
+func (l *lanes) defaultRoom() int { return min(initialRoom, l.maxRoom) }
+
 func (l *lanes) lane(endpoint int64, now time.Time) *lane {
 	la := l.byEndpoint[endpoint]
 	if la == nil {
-		la = &lane{endpoint: endpoint, room: min(initialRoom, l.maxRoom)}
+		la = &lane{endpoint: endpoint, room: l.defaultRoom()}
 		l.byEndpoint[endpoint] = la
 	}
 	la.used = now
@@ -83,9 +93,17 @@ func (l *lanes) take(la *lane) {
 
 func (l *lanes) give(la *lane, now time.Time) {
 	la.inFlight--
-	if la.inFlight == 0 && !now.Before(la.until) {
+	if !l.matters(la, now) {
 		delete(l.busy, la.endpoint)
 	}
+}
+
+// matters reports whether claims must hear of the endpoint, since they would give it
+// too much. Of those that are only slow some are remembered and not all: what is
+// kept is bounded by the slots.
+func (l *lanes) matters(la *lane, now time.Time) bool {
+	return la.inFlight > 0 || now.Before(la.blocked) ||
+		(la.sluggish || la.room < l.defaultRoom()) && len(l.busy) <= 2*l.slots
 }
 
 func (l *lanes) setBacklog(la *lane, on bool) {
@@ -115,9 +133,9 @@ func (l *lanes) reserve(endpoint int64, now time.Time) bool {
 	}
 	la := l.lane(endpoint, now)
 	ok := !la.backlog && la.inFlight < la.room && now.After(la.until) && l.free > 0 &&
-		(!l.backlogged || l.handedOff < l.slots-l.slots/4) && (!la.slow(now) || l.slowRoom(now) > 0)
+		(!l.backlogged || l.handedOff < l.slots-max(1, l.slots/4)) && (!la.slow(now) || l.slowRoom(now) > 0)
 	if !ok {
-		l.setBacklog(la, true)
+		l.note(la)
 		return false
 	}
 	l.free--
@@ -126,19 +144,43 @@ func (l *lanes) reserve(endpoint int64, now time.Time) bool {
 	return true
 }
 
+// note marks a backlog that a claim under way may not have seen.
+func (l *lanes) note(la *lane) {
+	la.noted = l.offers
+	l.setBacklog(la, true)
+}
+
+// stored notes that the store now has a ready delivery of the endpoint, and reports
+// whether a claim could take it. If not, the end of an attempt or of a block will
+// wake the claims.
+func (l *lanes) stored(endpoint int64, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	la := l.lane(endpoint, now)
+	l.note(la)
+	return la.inFlight < la.room && !now.Before(la.blocked)
+}
+
 // unreserve gives back what reserve took when the delivery was not stored leased.
 func (l *lanes) unreserve(endpoint int64, now time.Time) {
 	l.mu.Lock()
 	l.free++
 	l.handedOff--
-	l.give(l.lane(endpoint, now), now)
+	la := l.lane(endpoint, now)
+	l.give(la, now)
+	wake := l.backlogged || la.backlog
 	l.mu.Unlock()
-	l.signal()
+	if wake {
+		l.signal()
+	}
 }
 
 // offer takes up to limit free slots for a claim and says how much room the busy
-// endpoints have; idle ones get the initial room, whatever they had before. The
-// caller must call claimed.
+// endpoints have; all others get the initial room. The caller must call claimed.
+// There is one claim at a time.
 func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, defaultRoom int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -148,12 +190,13 @@ func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, 
 		return 0, nil, 0
 	}
 	l.free -= slots
+	l.offers++
 	room = make(map[int64]int, len(l.busy))
 	slowRoom := l.slowRoom(now)
 	for num, la := range l.busy {
 		r := la.room - la.inFlight
 		switch {
-		case now.Before(la.until):
+		case now.Before(la.blocked):
 			r = 0
 		case la.slow(now):
 			r = max(0, min(r, slowRoom))
@@ -161,13 +204,14 @@ func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, 
 		}
 		room[num] = max(0, r)
 	}
-	return slots, room, min(initialRoom, l.maxRoom)
+	return slots, room, l.defaultRoom()
 }
 
 // claimed gives back the slots that a claim left over and learns from it where
 // there is a backlog: an endpoint that got less than its room has none.
 func (l *lanes) claimed(slots int, room map[int64]int, defaultRoom int, jobs []*job, more bool, last int64, now time.Time) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	got := make(map[int64]int, 16)
 	for _, j := range jobs {
 		la := l.lane(j.ID.Endpoint, now)
@@ -182,20 +226,16 @@ func (l *lanes) claimed(slots int, room map[int64]int, defaultRoom int, jobs []*
 			offered = defaultRoom
 		}
 		// The last endpoint of a claim cut short may have more than it got.
-		l.setBacklog(l.byEndpoint[num], n >= offered || (more && num == last))
+		la := l.byEndpoint[num]
+		l.setBacklog(la, n >= offered || more && num == last || la.noted == l.offers)
 	}
 	if !more { // every endpoint was looked at
 		for num, la := range l.waiting {
 			offered, ok := room[num]
-			if got[num] == 0 && (!ok || offered > 0) {
+			if got[num] == 0 && (!ok || offered > 0) && la.noted != l.offers {
 				l.setBacklog(la, false)
 			}
 		}
-	}
-	left := l.free > 0
-	l.mu.Unlock()
-	if left && len(jobs) < slots {
-		l.signal()
 	}
 }
 
@@ -230,6 +270,9 @@ func (l *lanes) finish(j *job, how howItWent, hold time.Duration, now time.Time)
 	l.mu.Lock()
 	la := l.lane(j.ID.Endpoint, now)
 	if j.under {
+		if how != noAttempt {
+			la.sluggish = how == timedOut || now.Sub(j.started) > slowAfter
+		}
 		if j.prev != nil {
 			j.prev.next = j.next
 		} else {
@@ -244,9 +287,8 @@ func (l *lanes) finish(j *job, how howItWent, hold time.Duration, now time.Time)
 	}
 	switch {
 	case hold > 0:
-		if until := now.Add(hold); until.After(la.until) {
-			la.until = until
-		}
+		la.until = later(la.until, now.Add(hold))
+		la.blocked = later(la.blocked, now.Add(min(hold, holdHere)))
 		la.room = 1
 	case how == wentWell:
 		la.room = min(la.room+1, l.maxRoom)
@@ -259,6 +301,13 @@ func (l *lanes) finish(j *job, how howItWent, hold time.Duration, now time.Time)
 	if wake {
 		l.signal()
 	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
 }
 
 // release frees the slot of a delivery whose result is committed.
@@ -282,16 +331,17 @@ func (l *lanes) block(endpoint int64, d time.Duration, now time.Time) {
 	la := l.lane(endpoint, now)
 	la.room = 1
 	la.until = now.Add(d)
-	l.busy[endpoint] = la
 	if d == 0 {
 		la.until = time.Time{}
 	}
+	la.blocked = la.until
+	l.busy[endpoint] = la
 	l.mu.Unlock()
 }
 
-// slow reports whether the endpoint's oldest attempt takes long.
+// slow reports whether the endpoint's oldest attempt takes long, or the last one did.
 func (la *lane) slow(now time.Time) bool {
-	return la.first != nil && now.Sub(la.first.started) > slowAfter
+	return la.sluggish || la.first != nil && now.Sub(la.first.started) > slowAfter
 }
 
 // slowRoom is how many slots are left for slow endpoints. l.mu is held.
@@ -309,10 +359,11 @@ func (l *lanes) slowRoom(now time.Time) int {
 func (l *lanes) forget(now time.Time) {
 	l.mu.Lock()
 	for num, la := range l.byEndpoint {
-		if la.inFlight == 0 && !now.Before(la.until) {
+		if !l.matters(la, now) {
 			delete(l.busy, num)
 		}
 		if la.inFlight == 0 && !la.backlog && now.Sub(la.used) > laneMemory && now.After(la.until) {
+			delete(l.busy, num)
 			delete(l.byEndpoint, num)
 		}
 	}

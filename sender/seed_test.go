@@ -75,7 +75,7 @@ func TestRetryTable(t *testing.T) {
 					require.Equal(t, want[i], a.StartedAt.Sub(start).Round(time.Millisecond))
 				}
 
-				w.pass(10 * day)
+				w.pass(2 * day)
 				require.Equal(t, len(want), receiver.Count(), "nothing is sent after giving up")
 			})
 		})
@@ -104,8 +104,8 @@ func TestDeliveredMeans2xxWithin10Seconds(t *testing.T) {
 		answer    sendertest.Answer
 		delivered bool
 	}{
-		"9.9 s":  {sendertest.Answer{Delay: 9900 * time.Millisecond}, true},
-		"10.1 s": {sendertest.Answer{Delay: 10100 * time.Millisecond}, false},
+		"9.9 s":    {sendertest.Answer{Delay: 9900 * time.Millisecond}, true},
+		"10.1 s":   {sendertest.Answer{Delay: 10100 * time.Millisecond}, false},
 		"redirect": {sendertest.Answer{Status: 302, Header: http.Header{"Location": {"https://other.example/"}}}, false},
 	}
 	for status := range 600 {
@@ -264,7 +264,7 @@ func TestTestEventOnCreation(t *testing.T) {
 					require.Equal(t, store.Exhausted, d.State)
 					require.Contains(t, d.Reason, "not reached")
 				}
-				w.pass(10 * day)
+				w.pass(2 * day)
 				require.Equal(t, 1, receiver.Count(), "it is not repeated")
 				now := w.current(&w.Tenant, ep)
 				require.Equal(t, store.Enabled, now.State)
@@ -307,7 +307,7 @@ func TestDisabledEndpoint(t *testing.T) {
 		w.pass(2 * time.Second)
 		require.Equal(t, []string{before, before}, ids(t, receiver.Requests()), "what waited goes, what fired meanwhile is not back-filled")
 		after := w.send(&w.Tenant, "payment.succeeded")
-		w.pass(5 * day)
+		w.pass(2 * day)
 		require.Equal(t, []string{before, before, after}, ids(t, receiver.Requests()))
 	})
 }

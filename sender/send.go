@@ -174,7 +174,9 @@ func (t *Tenant) prepare(ctx context.Context, e *Event) (*member, error) {
 		return nil, err
 	}
 	ev.Scope = t.scope
-	return newMember(ev), cmp.Or(ctx.Err(), asked)
+	m := newMember(ev)
+	m.ownID = e.ID == ""
+	return m, cmp.Or(ctx.Err(), asked)
 }
 
 // receipt is what is known before the event is stored.
@@ -228,39 +230,38 @@ func (s *Sender) match(m *member, set *endpointSet, handOff bool) {
 // if the event has to be matched anew.
 func (s *Sender) stored(m *member, set *endpointSet, receipt *Receipt) (bool, error) {
 	granted := m.err == nil && m.result.Leased && (m.result.Status == store.Stored || m.result.Status == store.Duplicate)
-	ready := false
+	// Fresh is also what this very Send stored when the first answer was lost.
+	fresh := m.err == nil && (m.result.Status == store.Stored ||
+		m.result.Status == store.Duplicate && m.repeated && (granted || m.ownID))
+	wake := false
 	for _, d := range m.event.For {
 		switch {
 		case d.Lease && granted:
 			s.handOver(m, set, d.Endpoint)
 		case d.Lease:
 			s.lanes.unreserve(d.Endpoint, time.Now())
-		default:
-			ready = true
+		case set != nil && fresh && len(m.event.For) <= store.MaxFanOut:
+			wake = s.lanes.stored(d.Endpoint, time.Now()) || wake
 		}
 	}
 	if m.err != nil {
 		return true, m.err
 	}
-	switch m.result.Status {
-	case store.Stored:
+	switch {
+	case fresh:
 		receipt.Deliveries = len(m.event.For)
 		if len(m.event.For) > store.MaxFanOut {
 			s.upkeep.soon(&s.upkeep.fanOut)
-		} else if ready && set != nil {
+		} else if wake {
 			s.Wake()
 		}
 		return true, nil
-	case store.Duplicate:
+	case m.result.Status == store.Duplicate:
 		receipt.Duplicate = true
-		if granted && m.repeated { // it is this very Send, whose first answer was lost
-			receipt.Duplicate = false
-			receipt.Deliveries = len(m.event.For)
-		}
 		return true, nil
-	case store.Conflict:
+	case m.result.Status == store.Conflict:
 		return true, fmt.Errorf("%w: %s was sent with another type or other data", store.ErrConflict, m.event.ID)
-	case store.Stale:
+	case m.result.Status == store.Stale:
 		s.cache.forgetStale(m.event.Scope, m.event.SetVersion)
 		return false, nil
 	}

@@ -50,6 +50,7 @@ type Sender struct {
 	state   runState
 	stop    context.CancelFunc // ends claims and upkeep
 	abort   context.CancelFunc // ends attempts under way
+	quiet   context.CancelFunc // ends the recording of results
 	running sync.WaitGroup     // the goroutines that Start started
 	hooked  chan struct{}      // closed when no hook runs any more
 }
@@ -111,24 +112,26 @@ func (s *Sender) Start(ctx context.Context) error {
 	}
 	run, stop := context.WithCancel(context.Background())
 	attempts, abort := context.WithCancel(context.Background())
-	s.stop, s.abort, s.state = stop, abort, started
+	recording, quiet := context.WithCancel(context.Background())
+	s.stop, s.abort, s.quiet, s.state = stop, abort, quiet, started
 	s.workers.open(attempts)
-	s.running.Go(func() { s.claimLoop(run) })
+	s.running.Go(func() { s.claimLoop(run, attempts) })
 	s.running.Go(func() { s.upkeep.run(run) })
 	s.hooked = make(chan struct{})
 	go func() {
 		defer close(s.hooked)
 		s.hooks.run(attempts)
 	}()
-	s.running.Go(func() { s.settler.run(attempts) })
+	s.running.Go(func() { s.settler.run(recording) })
 	s.lanes.open(true)
 	return nil
 }
 
 // Stop ends delivering. It takes no new deliveries and waits for the attempts
 // under way to finish and to be recorded. When ctx ends first they are cut off and
-// Stop returns ctx's error: their deliveries are repeated, here or elsewhere, when
-// their leases have expired. Send keeps storing events afterwards, for the next
+// Stop returns ctx's error within about a second, for recording what is known:
+// their deliveries are repeated, here or elsewhere, when their leases have expired.
+// Send keeps storing events afterwards, for the next
 // start. Stopping twice, or a Sender never started, does nothing.
 func (s *Sender) Stop(ctx context.Context) error {
 	s.mu.Lock()
@@ -142,6 +145,8 @@ func (s *Sender) Stop(ctx context.Context) error {
 	err := s.drain(ctx)
 	s.abort()
 	s.workers.close()
+	s.settler.flush(settleFlush)
+	s.quiet()
 	s.running.Wait()
 	s.poster.close()
 	select {

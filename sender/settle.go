@@ -3,7 +3,10 @@ package sender
 import (
 	"context"
 	"errors"
+	"fmt"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -13,7 +16,13 @@ const (
 	settleBatch    = 256
 	settleAttempts = 3 // of a whole batch, before its members are tried alone
 	settlePause    = 50 * time.Millisecond
-	settlePauseMax = time.Second
+	settleAgain    = time.Second // before what failed alone, too, is tried again
+	// settleAlone is how many members fail alone before the others are spared it.
+	settleAlone = 3
+	// settleTimeout ends a call of a store that hangs. Its reports are repeated.
+	settleTimeout = 30 * time.Second
+	// settleFlush is how long a Stop that cuts off waits for what is known already.
+	settleFlush = time.Second
 )
 
 // settler records results. Those that arrive while a commit is under way share the
@@ -25,8 +34,12 @@ type settler struct {
 	mu      sync.Mutex
 	pending []report
 	kick    chan struct{}
+	open    atomic.Int64 // reports that are not recorded yet
 
-	seen map[store.DeliveryID]struct{}
+	// Of run alone.
+	seen   map[store.DeliveryID]struct{}
+	parked []report  // those that could not be recorded
+	again  time.Time // when they are tried again
 }
 
 type report struct {
@@ -44,12 +57,22 @@ func (t *settler) put(j *job, s store.Settlement) {
 	if s.Attempt != nil {
 		s.Attempt.N = j.Attempt
 	}
+	t.open.Add(1)
 	t.mu.Lock()
 	t.pending = append(t.pending, report{job: j, Settlement: s})
 	t.mu.Unlock()
 	select {
 	case t.kick <- struct{}{}:
 	default:
+	}
+}
+
+// flush waits until all reports are recorded, for at most so long.
+func (t *settler) flush(limit time.Duration) {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(limit); t.open.Load() > 0 && time.Now().Before(end); {
+		<-tick.C
 	}
 }
 
@@ -76,49 +99,70 @@ func (t *settler) next(batch []report) []report {
 // run records results until ctx ends.
 func (t *settler) run(ctx context.Context) {
 	var batch []report
-	for {
-		batch = t.next(batch[:0])
-		if len(batch) == 0 {
+	for ctx.Err() == nil {
+		if len(t.parked) > 0 && !time.Now().Before(t.again) {
+			t.recordParked(ctx)
+		}
+		if batch = t.next(batch[:0]); len(batch) == 0 {
+			var again <-chan time.Time
+			if len(t.parked) > 0 {
+				again = time.After(time.Until(t.again))
+			}
 			select {
 			case <-t.kick:
-				continue
+			case <-again:
 			case <-ctx.Done():
-				return
 			}
+			continue
 		}
 		t.record(ctx, batch)
 		clear(batch)
-		if ctx.Err() != nil {
-			return
-		}
 	}
 }
 
-// record commits a batch, however long it takes. If it keeps failing its members
-// are tried alone, so that one that can't be stored does not hold up the rest.
+// record commits a batch. If it keeps failing its members are tried alone, and what
+// can't be stored even so is parked, so that it holds up nobody.
 func (t *settler) record(ctx context.Context, batch []report) {
-	pause := settlePause
-	for try := 1; ; try++ {
+	for range settleAttempts {
 		if t.commit(ctx, batch) {
 			return
 		}
-		if try >= settleAttempts && len(batch) > 1 {
-			for i := range batch {
-				if !t.commit(ctx, batch[i:i+1]) {
-					t.mu.Lock()
-					t.pending = append(t.pending, batch[i])
-					t.mu.Unlock()
-				}
-			}
-			return
-		}
 		select {
-		case <-time.After(pause):
-			pause = min(2*pause, settlePauseMax)
+		case <-time.After(settlePause):
 		case <-ctx.Done():
 			return
 		}
 	}
+	t.parked = append(t.parked, t.alone(ctx, batch)...)
+	t.again = time.Now().Add(settleAgain)
+}
+
+// recordParked tries the reports again that could not be recorded.
+func (t *settler) recordParked(ctx context.Context) {
+	batch := t.parked[:min(len(t.parked), settleBatch)]
+	rest := t.parked[len(batch):]
+	if t.commit(ctx, batch) {
+		t.parked = slices.Clone(rest)
+		return
+	}
+	t.parked = append(slices.Clone(rest), t.alone(ctx, batch)...)
+	t.again = time.Now().Add(settleAgain)
+}
+
+// alone tries each member of a batch by itself and returns those that are left. If
+// the first few fail the store is taken to be what is wrong.
+func (t *settler) alone(ctx context.Context, batch []report) []report {
+	var left []report
+	for i := range batch {
+		if len(left) == settleAlone && i == len(left) || ctx.Err() != nil {
+			// The others first the next time.
+			return append(slices.Clone(batch[i:]), left...)
+		}
+		if !t.commit(ctx, batch[i:i+1]) {
+			left = append(left, batch[i])
+		}
+	}
+	return left
 }
 
 // commit records a batch in one commit, and reports whether that is over with.
@@ -127,11 +171,20 @@ func (t *settler) commit(ctx context.Context, batch []report) bool {
 	for i := range batch {
 		settlements[i] = batch[i].Settlement
 	}
-	results, err := t.s.st.Settle(ctx, settlements)
+	limited, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	results, err := t.s.st.Settle(limited, settlements)
+	if err == nil && len(results) != len(batch) {
+		err = fmt.Errorf("sender: the store gave %d results for %d reports", len(results), len(batch))
+	}
 	switch {
 	case errors.Is(err, store.ErrClosed):
 		t.s.trouble.report("hookpost: the store was closed before results were recorded", err)
 		results = make([]store.Settled, len(batch))
+	case errors.Is(err, store.ErrInvalid) && len(batch) == 1:
+		// It never will be recorded. The lease ends without a report.
+		t.s.log.Error("hookpost: the store refuses a result", "event", batch[0].job.EventID, "error", err)
+		results = make([]store.Settled, 1)
 	case err != nil:
 		if ctx.Err() == nil {
 			t.s.trouble.report("hookpost: results can't be recorded; sending waits", err)
@@ -141,6 +194,7 @@ func (t *settler) commit(ctx context.Context, batch []report) bool {
 	for i := range batch {
 		t.s.settled(&batch[i], results[i])
 	}
+	t.open.Add(-int64(len(batch)))
 	return true
 }
 

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -18,7 +19,12 @@ const (
 	shareDeliveries = 1000
 	// retryUnknown is the pause before a batch is repeated whose answer was lost.
 	retryUnknown = 50 * time.Millisecond
-	aloneAtOnce  = 8
+	// repeatTogether is how often a batch is tried before its members are tried alone
+	// although it is unknown whether they are stored.
+	repeatTogether = 5
+	aloneAtOnce    = 8
+	// commitTimeout bounds the tries of one batch together.
+	commitTimeout = 30 * time.Second
 )
 
 // enqueuer lets concurrent Sends share a commit: the first goes at once, those that
@@ -38,6 +44,8 @@ type enqueuer struct {
 type member struct {
 	event store.NewEvent
 	size  int
+
+	ownID bool // the event's id was made here: nobody else has it
 
 	begun    time.Time // our time just before the commit began: what its lease counts from
 	repeated bool      // the commit's first answer was lost
@@ -125,17 +133,20 @@ func compareMembers(a, b *member) int {
 // store commits a batch. If it fails, each member is repeated alone and gets its
 // own error.
 func (q *enqueuer) store(batch []*member) {
-	err := q.commit(batch)
+	first := commit{batch: batch}
+	err := q.commit(&first)
 	switch {
 	case err == nil:
-	case len(batch) == 1:
-		batch[0].err = err
+	case len(batch) == 1 || errors.Is(err, store.ErrClosed) || errors.Is(err, ErrOutcomeUnknown):
+		for _, m := range batch {
+			m.err = err
+		}
 	default:
 		limit := make(chan struct{}, aloneAtOnce)
 		for _, m := range batch {
 			limit <- struct{}{}
 			go func() {
-				m.err = q.commit([]*member{m})
+				m.err = q.commit(&commit{batch: []*member{m}, begun: first.begun, repeat: first.repeat})
 				m.done <- struct{}{}
 				<-limit
 			}()
@@ -147,34 +158,52 @@ func (q *enqueuer) store(batch []*member) {
 	}
 }
 
+// commit is the try, or tries, to store a batch.
+type commit struct {
+	batch  []*member
+	begun  time.Time // when the first try began that may have been committed
+	repeat bool      // an earlier try may have been committed
+}
+
 // commit stores a batch in one commit. A commit whose answer was lost is repeated
-// with the same ids, which is safe.
-func (q *enqueuer) commit(batch []*member) error {
-	p := store.EnqueueParams{Events: make([]store.NewEvent, len(batch)), Owner: q.owner, Lease: q.lease}
-	for i, m := range batch {
+// with the same ids, which is safe, whatever hinders the repetition: giving up
+// means not knowing.
+func (q *enqueuer) commit(c *commit) error {
+	p := store.EnqueueParams{Events: make([]store.NewEvent, len(c.batch)), Owner: q.owner, Lease: q.lease}
+	for i, m := range c.batch {
 		p.Events[i] = m.event
 	}
-	// A commit takes as long as the database needs; a lost one is repeated for a
-	// while, since giving up means not knowing.
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
 	defer cancel()
-	for {
-		begun := time.Now()
+	for try := 1; ; try++ {
+		if !c.repeat {
+			c.begun = time.Now()
+		}
+		p.Repeat = c.repeat
 		results, err := q.st.Enqueue(ctx, p)
+		if err == nil && len(results) != len(c.batch) {
+			err = fmt.Errorf("sender: the store gave %d results for %d events", len(results), len(c.batch))
+		}
 		if err == nil {
-			for i, m := range batch {
-				m.result, m.begun, m.repeated = results[i], begun, p.Repeat
+			for i, m := range c.batch {
+				m.result, m.begun, m.repeated = results[i], c.begun, c.repeat
 			}
 			return nil
 		}
-		if !errors.Is(err, store.ErrUnknownCommit) {
-			return err
+		// A timeout of ours may have cut off the answer, too.
+		if errors.Is(err, store.ErrUnknownCommit) || ctx.Err() != nil {
+			c.repeat = true
 		}
-		p.Repeat = true
+		switch {
+		case !c.repeat, errors.Is(err, store.ErrClosed):
+			return err
+		case len(c.batch) > 1 && try == repeatTogether && !errors.Is(err, store.ErrUnknownCommit):
+			return err // perhaps one of them is what hinders the others
+		}
 		select {
 		case <-time.After(retryUnknown):
 		case <-ctx.Done():
-			return err
+			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 		}
 	}
 }

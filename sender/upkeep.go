@@ -15,6 +15,8 @@ const (
 	pruneStep   = 500
 	pruneBreath = 100 * time.Millisecond // between steps of pruning: sending comes first
 	disableStep = 100
+	// upkeepTimeout ends a step of a store that hangs.
+	upkeepTimeout = time.Minute
 )
 
 // upkeep runs the store's periodic steps, one at a time.
@@ -109,7 +111,9 @@ func (u *upkeep) turn(ctx context.Context, t *task) {
 	}
 	t.due = now.Add(t.every - rand.N(t.every/10+1)) // a step or soon may say earlier
 	u.mu.Unlock()
-	more, err := t.step(ctx)
+	limited, cancel := context.WithTimeout(ctx, upkeepTimeout)
+	more, err := t.step(limited)
+	cancel()
 	switch {
 	case err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrBusy):
 		u.s.trouble.report("hookpost: upkeep of the store fails; it will be tried again", err, "task", t.name)

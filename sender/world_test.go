@@ -63,6 +63,9 @@ func (w *world) on(st store.Store, o sender.Options) *sender.Sender {
 	if o.HTTP.WrapTransport == nil {
 		o.HTTP.WrapTransport = func(http.RoundTripper) http.RoundTripper { return w.net }
 	}
+	if o.PollInterval == 0 {
+		o.PollInterval = time.Minute // 72 hours have many seconds
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.NewTextHandler(w.log, nil))
 	}

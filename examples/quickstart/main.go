@@ -148,7 +148,7 @@ func quickstart(ctx context.Context, cfg config, out io.Writer) (err error) {
 	if err := rcv.serve(secrets.Signing); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "receiver   %s, misbehaving at first\n", rcv.url())
+	fmt.Fprintf(out, "receiver   %s, spoils its first %d requests\n", rcv.url(), len(rcv.faults))
 	fmt.Fprintf(out, "attempts   time out after %s; retries after %s, then every %s\n", timeout, list(delays), delays[len(delays)-1])
 	fmt.Fprintf(out, "events     %d\n\n", len(events))
 

@@ -31,6 +31,7 @@ type receiver struct {
 	events   map[string]received
 	requests int
 	faults   []http.HandlerFunc // for the next requests
+	tries    map[string]int     // by event id
 }
 
 // received is what is known about a verified event. The receiver writes it to its
@@ -43,7 +44,7 @@ type received struct {
 
 // listen opens a port of this machine and the receiver's journal.
 func listen(journal string) (*receiver, error) {
-	r := &receiver{events: make(map[string]received), done: make(chan error, 1)}
+	r := &receiver{events: make(map[string]received), tries: make(map[string]int), done: make(chan error, 1)}
 	var err error
 	if r.journal, err = os.OpenFile(journal, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o600); err != nil {
 		return nil, err
@@ -81,7 +82,7 @@ func (r *receiver) receive(w http.ResponseWriter, req *http.Request) {
 	if event.Type == "webhook.test" {
 		return // sent when the endpoint was created, to see whether it can be reached
 	}
-	if fault := r.nextFault(); fault != nil {
+	if fault := r.nextFault(event.ID); fault != nil {
 		fault(w, req)
 		return
 	}
@@ -130,12 +131,13 @@ func (r *receiver) readJournal() error {
 	return lines.Err()
 }
 
-// nextFault returns how to spoil the next request, or nil.
-func (r *receiver) nextFault() http.HandlerFunc {
+// nextFault returns how to spoil this request, or nil. An event fails twice at most.
+func (r *receiver) nextFault(id string) http.HandlerFunc {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.requests++
-	if len(r.faults) == 0 {
+	r.tries[id]++
+	if len(r.faults) == 0 || r.tries[id] > 2 {
 		return nil
 	}
 	fault := r.faults[0]

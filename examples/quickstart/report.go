@@ -57,7 +57,7 @@ func report(ctx context.Context, acme *sender.Tenant, rcv *receiver, events []se
 	if len(problems) > 0 {
 		return fmt.Errorf("%d of %d events failed:\n%w", len(problems), len(want), errors.Join(problems...))
 	}
-	fmt.Fprintf(out, "All %d events were delivered, and verified byte for byte as sent.\n", len(want))
+	fmt.Fprintf(out, "%d of %[1]d events were delivered, and verified byte for byte as sent.\n", len(want))
 	return nil
 }
 

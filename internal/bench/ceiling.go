@@ -70,7 +70,8 @@ func ceiling(concurrency int) measureFunc {
 			return r, err
 		default:
 		}
-		return r, run.checkReceived(ctx)
+		err = run.received(ctx, &r)
+		return r, err
 	}
 }
 

@@ -104,7 +104,7 @@ func (r *rig) close() {
 
 // check makes sure that what was measured also happened: n events in the log as
 // delivered, and each seen by the receiver once.
-func (r *rig) check(ctx context.Context, run *run, e engine) error {
+func (r *rig) check(ctx context.Context, run *run, e engine, res *result) error {
 	q := store.DeliveryQuery{States: []store.State{store.Delivered}, Limit: 1000}
 	logged := 0
 	for {
@@ -123,7 +123,7 @@ func (r *rig) check(ctx context.Context, run *run, e engine) error {
 	if !e.network {
 		return nil
 	}
-	return run.checkReceived(ctx)
+	return run.received(ctx, res)
 }
 
 // eventType returns the type of the events for the ith endpoint.

@@ -8,15 +8,16 @@ import (
 
 // result is what one run of a test measured.
 type result struct {
-	events  int
-	rate    float64 // deliveries a second
-	cpu     time.Duration
-	allocs  float64 // each per delivery
-	bytes   float64
-	p50     time.Duration // from Send to the recorded result; live tests only
-	p99     time.Duration
-	calls   calls
-	commits int64 // that the store counts itself; -1: it does not
+	events   int
+	rate     float64       // deliveries a second
+	cpu      time.Duration // each per delivery
+	receiver time.Duration // CPU of the receiver's process
+	allocs   float64
+	bytes    float64
+	p50      time.Duration // from Send to the recorded result; live tests only
+	p99      time.Duration
+	calls    calls
+	commits  int64 // that the store counts itself; -1: it does not
 }
 
 // measurement is one under way.

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -40,6 +41,7 @@ type tally struct {
 	Requests int64
 	Distinct int64 // pairs of path and webhook-id
 	Refused  int64 // without an id, a body or a valid signature
+	CPU      time.Duration
 }
 
 // check compares the tally with what should have come.
@@ -141,6 +143,7 @@ type counter struct {
 	distinct  atomic.Int64
 	refused   atomic.Int64
 	unchecked atomic.Int64 // requests whose signatures are still to be checked
+	cpuBefore atomic.Int64 // time.Duration used until reset
 	seed      maphash.Seed
 	shards    [64]shard
 }
@@ -172,6 +175,8 @@ func (c *counter) reset() {
 	c.distinct.Store(0)
 	c.refused.Store(0)
 	c.unchecked.Store(verified)
+	runtime.GC() // of what the run before left
+	c.cpuBefore.Store(int64(cpuTime()))
 }
 
 func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -180,7 +185,10 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.reset()
 		fallthrough
 	case "/tally":
-		_ = json.NewEncoder(w).Encode(tally{c.requests.Load(), c.distinct.Load(), c.refused.Load()})
+		_ = json.NewEncoder(w).Encode(tally{
+			Requests: c.requests.Load(), Distinct: c.distinct.Load(), Refused: c.refused.Load(),
+			CPU: cpuTime() - time.Duration(c.cpuBefore.Load()),
+		})
 	default:
 		c.requests.Add(1)
 		if !c.take(r) {

@@ -13,12 +13,13 @@ func printTable(w io.Writer, cfg *config, tests []*test) error {
 	fmt.Fprintf(w, "%s %s/%s, %d CPUs; %d runs of %d events with %d bytes of data, %d endpoints, MaxInFlight %d\n\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), cfg.runs, cfg.n, cfg.payload, cfg.endpoints, cfg.inFlight)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "test\tper second\tleast..most\tof ceiling\tleast..most\tp50 ms\tp99 ms\tCPU us\tallocs\tKiB\tcommits\tenqueue+claim+settle+upkeep\t")
+	fmt.Fprintln(tw, "test\tper second\tleast..most\tof ceiling\tleast..most\tp50 ms\tp99 ms\tCPU us\treceiver\tallocs\tKiB\tcommits\tenqueue+claim+settle+upkeep\t")
 	for _, t := range tests {
 		rate := spreadOf(t.results, func(r *result) float64 { return r.rate })
-		fmt.Fprintf(tw, "%s\t%.0f\t%.0f..%.0f\t%s\t%s\t%.1f\t%.1f\t%.1f\t%s\t\n",
+		fmt.Fprintf(tw, "%s\t%.0f\t%.0f..%.0f\t%s\t%s\t%.1f\t%.1f\t%.1f\t%.1f\t%s\t\n",
 			t.name, rate.median, rate.low, rate.high, t.ratio(), t.latency(),
 			spreadOf(t.results, func(r *result) float64 { return micros(r.cpu) }).median,
+			spreadOf(t.results, func(r *result) float64 { return micros(r.receiver) }).median,
 			spreadOf(t.results, func(r *result) float64 { return r.allocs }).median,
 			spreadOf(t.results, func(r *result) float64 { return r.bytes / 1024 }).median,
 			t.calls())
@@ -29,7 +30,7 @@ func printTable(w io.Writer, cfg *config, tests []*test) error {
 	}
 	_, err := fmt.Fprint(w, `of ceiling: against signed net/http with as many requests at once, in the same round
 p50, p99:   from calling Send to the committed result
-CPU, allocs, KiB: per delivery, of this process: the receiver's are not counted, net/http's client's are
+CPU, allocs, KiB: per delivery, of this process, net/http's client among it; receiver: CPU of the receiver's process
 commits:    transactions per event, as the store counts them, else the calls; calls are per 1,000 events
 `)
 	return err

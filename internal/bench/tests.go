@@ -24,12 +24,14 @@ type run struct {
 	receiver *receiver
 }
 
-// checkReceived makes sure that the receiver got everything once.
-func (r *run) checkReceived(ctx context.Context) error {
+// received makes sure that the receiver got everything once, and notes in res what
+// that cost it.
+func (r *run) received(ctx context.Context, res *result) error {
 	t, err := r.receiver.tally(ctx)
 	if err != nil {
 		return err
 	}
+	res.receiver = t.CPU / time.Duration(r.n)
 	return t.check(r.n)
 }
 
@@ -159,5 +161,6 @@ func (r *rig) measure(ctx context.Context, run *run, e engine, work func() error
 	if err := errors.Join(workErr, err, r.Stop(ctx)); err != nil {
 		return res, err
 	}
-	return res, r.check(ctx, run, e)
+	err = r.check(ctx, run, e, &res)
+	return res, err
 }

@@ -212,11 +212,12 @@ type session struct {
 	sql   *sql.Conn
 	stmts map[string]*stmt
 	args  []driver.NamedValue
+	dead  bool
 }
 
 // use runs f on the connection below.
 func (s *session) use(ctx context.Context, f func(*conn) error) error {
-	return s.sql.Raw(func(dc any) error {
+	err := s.sql.Raw(func(dc any) error {
 		raw, ok := dc.(driver.ConnPrepareContext)
 		if !ok {
 			return fmt.Errorf("%w: driver connection %T has no PrepareContext", store.ErrInvalid, dc)
@@ -227,6 +228,8 @@ func (s *session) use(ctx context.Context, f func(*conn) error) error {
 		s.args = c.args
 		return err
 	})
+	s.dead = s.dead || errors.Is(err, driver.ErrBadConn) || errors.Is(err, sql.ErrConnDone)
+	return err
 }
 
 // close gives the connection back to its pool, without our statements.

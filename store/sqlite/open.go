@@ -247,8 +247,9 @@ func (s *Store) Now(ctx context.Context) (time.Time, error) {
 // now is the store's clock in microseconds.
 func (s *Store) now() int64 { return s.clock().UnixMicro() }
 
-// Commits returns how many transactions this store has committed. Beside the
-// number of calls it shows how many calls shared a commit.
+// Commits returns how many writing transactions this store has ended with a
+// commit, claims that found nothing included. Beside the number of calls it shows
+// how many of them shared one.
 func (s *Store) Commits() int64 { return s.writer.commits.Load() }
 
 // Close waits for running calls and ends the store's use; later calls return

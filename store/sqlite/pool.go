@@ -48,11 +48,15 @@ func (p pool) get(ctx context.Context) (*session, error) {
 }
 
 func (p pool) put(s *session) {
-	if p.own {
+	switch {
+	case p.own && !s.dead:
 		p.idle <- s
-		return
+	case p.own:
+		_ = s.close()
+		p.idle <- nil // opened again when needed
+	default:
+		_ = s.close()
 	}
-	_ = s.close()
 }
 
 // close closes a pool of our own that nobody uses any more.

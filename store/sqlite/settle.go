@@ -294,7 +294,6 @@ func (t *settler) settleAttempt(s *store.Settlement, d *deliveryRow, deleted boo
 // answered notes an attempt that counts.
 func (t *settler) answered(s *store.Settlement, d *deliveryRow) {
 	d.unknown = 0
-	d.attempts = max(d.attempts, int64(s.Attempt.N))
 	if s.Attempt.Status != 0 {
 		d.lastStatus = int64(s.Attempt.Status)
 	}
@@ -382,7 +381,7 @@ func (t *settler) updateDeliveries() error {
 		d, id := &t.rows[i], t.batch[i].ID
 		switch {
 		case !d.changed:
-		case d.state == delivered && t.batch[i].Attempt != nil && d.attempts >= int64(t.batch[i].Attempt.N):
+		case d.state == delivered:
 			successes[d.lastStatus] = append(successes[d.lastStatus], id)
 		default:
 			_, err := t.x.exec(`UPDATE hookpost_delivery SET state = ?, attempts = ?, failures = ?, unknown = ?,

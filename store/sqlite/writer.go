@@ -156,7 +156,8 @@ func (w *writer) acquire(m *member) (*session, error) {
 		w.blocked = time.Now()
 	}
 	w.mu.Unlock()
-	ctx, cancel := context.WithTimeout(m.ctx, w.wait)
+	// Somebody who does not want to wait still lets a connection be opened.
+	ctx, cancel := context.WithTimeout(m.ctx, max(w.wait, 50*time.Millisecond))
 	defer cancel()
 	s, err := w.pool.get(ctx)
 	switch {

@@ -67,21 +67,33 @@ func claimRoom(w *world) {
 func claimReaches(w *world) {
 	const n = 23
 	eps := w.endpoints(n)
+	isHeld := func(i int) bool { return i%5 == 1 && i%3 != 0 && i%7 != 0 }
+	for i, ep := range eps {
+		if isHeld(i) {
+			w.attempt(ep, func(c store.Claimed) store.Settlement {
+				s := exhaust(c)
+				s.Hold = time.Hour
+				return s
+			})
+		}
+	}
 	for range 3 {
 		w.send(eps...)
 	}
-	// Every third endpoint has no room and every seventh is disabled; both lie in
-	// the way and stay there.
+	// Every third endpoint has no room, every seventh is disabled and some are on
+	// hold; they lie in the way and stay there.
 	p := claimParams()
 	p.Limit, p.Endpoints, p.DefaultRoom = 2, 4, 1
 	p.Room = map[int64]int{}
-	open := map[int64]bool{}
+	open, held := map[int64]bool{}, map[int64]bool{}
 	for i, ep := range eps {
 		switch {
 		case i%3 == 0:
 			p.Room[ep.Num] = 0
 		case i%7 == 0:
 			w.setState(ep, store.Disabled)
+		case isHeld(i):
+			held[ep.Num] = true
 		default:
 			open[ep.Num] = true
 		}
@@ -93,6 +105,9 @@ func claimReaches(w *world) {
 		for _, d := range c.Deliveries {
 			if _, none := p.Room[d.ID.Endpoint]; none {
 				w.Errorf("claimed %v of an endpoint without room", d.ID)
+			}
+			if held[d.ID.Endpoint] {
+				w.Errorf("claimed %v of an endpoint on hold", d.ID)
 			}
 			delete(open, d.ID.Endpoint)
 		}
@@ -120,12 +135,12 @@ func claimReaches(w *world) {
 	pending := 0
 	for _, d := range w.deliveries(store.DeliveryQuery{States: []store.State{store.Pending}}) {
 		ep := slices.IndexFunc(eps, func(e store.Endpoint) bool { return e.Num == d.ID.Endpoint })
-		if !d.InFlight && (ep%7 != 0 || ep%3 == 0) {
+		if !d.InFlight && (ep%7 != 0 || ep%3 == 0) && !isHeld(ep) {
 			pending++
 		}
 	}
 	if pending > 0 {
-		w.Errorf("claims said More until they said no more, after %d deliveries; %d ready ones of enabled endpoints were left", left, pending)
+		w.Errorf("claims said More until they said no more, after %d deliveries; %d ready ones of open endpoints were left", left, pending)
 	}
 }
 

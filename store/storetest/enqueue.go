@@ -18,6 +18,7 @@ func enqueueChecks() []check {
 		{"EnqueueLeased", "deliveries asked for with Lease are stored leased under token 1 for attempt 1, and no claim gets them while the lease lasts", enqueueLeased},
 		{"DuplicatesAndConflicts", "an id is stored once; the same content again is a Duplicate that names the first, other content a Conflict of that member alone", duplicatesAndConflicts},
 		{"ConcurrentSendersOfOneID", "of any number of concurrent senders of one id exactly one stores it and fans it out; the others learn that it is there", concurrentSenders},
+		{"OverlappingBatches", "batches that share ids in different order all succeed: they must not lock each other out", overlappingBatches},
 		{"StaleEndpointSet", "an event decided on an endpoint set that has changed since writes nothing: fan-out follows the committed state of the endpoints", staleEndpointSet},
 		{"RepeatedBatch", "a batch sent again after its answer was lost changes nothing, and hands out the leases of the first time if and only if they still stand", repeatedBatch},
 	}
@@ -307,6 +308,49 @@ func concurrentSenders(w *world) {
 		}
 		if ds := w.deliveries(store.DeliveryQuery{EventID: ev.ID}); len(ds) != len(eps) {
 			w.Errorf("the event has %d deliveries, want one fan-out of %d", len(ds), len(eps))
+		}
+	}
+}
+
+func overlappingBatches(w *world) {
+	ep := w.endpoint()
+	stores := []store.Store{w.st, w.another()}
+	for range 5 {
+		evs := make([]store.NewEvent, 10)
+		for i := range evs {
+			evs[i] = w.newEvent(ep)
+		}
+		reversed := slices.Clone(evs)
+		slices.Reverse(reversed)
+		const senders = 6
+		stored := map[string]int{}
+		var mu sync.Mutex
+		parallel(senders, func(i int) {
+			mine := evs
+			if i%2 == 1 {
+				mine = reversed
+			}
+			rs, err := busy(func() ([]store.Enqueued, error) {
+				return stores[i/2%2].Enqueue(w.ctx(), enqueueParams(mine...))
+			})
+			if err != nil {
+				w.Errorf("Enqueue of a batch whose ids others enqueue in the other order: %v", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			for k, r := range rs {
+				if r.Status == store.Stored {
+					stored[mine[k].ID]++
+				} else if r.Status != store.Duplicate {
+					w.Errorf("member of an overlapping batch: status %d, want Stored or Duplicate", r.Status)
+				}
+			}
+		})
+		for _, ev := range evs {
+			if n := len(w.deliveries(store.DeliveryQuery{EventID: ev.ID})); stored[ev.ID] != 1 || n != 1 {
+				w.Errorf("an event in %d batches at once was stored %d times and has %d deliveries, want one of each", senders, stored[ev.ID], n)
+			}
 		}
 	}
 }

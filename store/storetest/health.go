@@ -28,9 +28,9 @@ func (w *world) attempt(ep store.Endpoint, settle func(store.Claimed) store.Sett
 	return store.Settled{}
 }
 
-func (w *world) fail(ep store.Endpoint) store.Settled {
+func (w *world) fail(ep store.Endpoint) {
 	w.Helper()
-	return w.attempt(ep, exhaust)
+	w.attempt(ep, exhaust)
 }
 
 func (w *world) succeed(ep store.Endpoint) store.Settled {

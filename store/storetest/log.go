@@ -162,8 +162,11 @@ func eventLog(w *world) {
 		{"reference", store.EventQuery{Ref: "b"}, func(i int) bool { return i%3 == 2 }},
 		{"from", store.EventQuery{From: all[4].StoredAt}, func(i int) bool { return i >= 4 }},
 		{"to", store.EventQuery{To: all[4].StoredAt}, func(i int) bool { return i < 4 }},
-		{"type, reference, time", store.EventQuery{Type: "push", Ref: "a", From: all[1].StoredAt, To: all[8].StoredAt},
-			func(i int) bool { return i%2 == 0 && i%3 != 0 && i >= 1 && i < 8 }},
+		{
+			"type, reference, time",
+			store.EventQuery{Type: "push", Ref: "a", From: all[1].StoredAt, To: all[8].StoredAt},
+			func(i int) bool { return i%2 == 0 && i%3 != 0 && i >= 1 && i < 8 },
+		},
 	} {
 		for _, limit := range []int{0, 1, 4} {
 			var want, got []int64

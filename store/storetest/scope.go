@@ -194,7 +194,7 @@ func sameKeys(w *world) {
 		w.Fatalf("claimed %d deliveries, want %d: all scopes are claimed together", len(cs), len(worlds))
 	}
 	for _, c := range cs {
-		if string(c.Body) != c.Scope.String() {
+		if scope := c.Scope; string(c.Body) != scope.String() {
 			w.Errorf("a delivery of scope %v carries the body of scope %s", c.Scope, c.Body)
 		}
 		w.accepted(exhaust(c))

@@ -14,6 +14,7 @@ func settleChecks() []check {
 		{"SettleVerdicts", "each verdict leaves the delivery as the contract says, with its counts, times and reason", settleVerdicts},
 		{"SettleBatch", "a batch of settlements has one result each, in order, and one that is out of date harms none of the others", settleBatch},
 		{"SettleRepeated", "a settle repeated after its answer was lost changes nothing: not the state, the counts, the log, nor the endpoint's health", settleRepeated},
+		{"SettleRaces", "a late success and a failure reported at once end in delivered, and a report sent twice at once counts once", settleRaces},
 		{"AttemptRoundTrip", "an attempt is logged with every field it was reported with; its start is the store's clock less Ago", attemptRoundTrip},
 		{"RetryWaits", "a retry is claimed when its delay is over by the store's clock, not before; Promote says how long that is", retryWaits},
 		{"SettleDisables", "DisableVersion disables the endpoint in the commit of the report, but only the version that the attempt used: an edit since then has perhaps cured it", settleDisables},
@@ -91,15 +92,21 @@ func settleBatch(w *world) {
 	got := w.settle(
 		success(by[ids[0]]),
 		failure(by[ids[1]], time.Hour),
-		store.Settlement{ID: store.DeliveryID{Event: 1 << 40, Endpoint: 1 << 40}, Token: 1, Verdict: store.Deliver,
-			Attempt: &store.Attempt{N: 1, Outcome: store.AttemptDelivered, Status: 200}},
+		store.Settlement{
+			ID: store.DeliveryID{Event: 1 << 40, Endpoint: 1 << 40}, Token: 1, Verdict: store.Deliver,
+			Attempt: &store.Attempt{N: 1, Outcome: store.AttemptDelivered, Status: 200},
+		},
 		stale,
 		exhaust(by[ids[4]]),
 		release(by[ids[5]]),
 	)
 	want := []store.Settled{
-		{Accepted: true, State: store.Delivered}, {Accepted: true, State: store.Pending}, {}, {State: store.Pending},
-		{Accepted: true, State: store.Exhausted}, {Accepted: true, State: store.Pending},
+		{Accepted: true, State: store.Delivered},
+		{Accepted: true, State: store.Pending},
+		{},
+		{State: store.Pending},
+		{Accepted: true, State: store.Exhausted},
+		{Accepted: true, State: store.Pending},
 	}
 	for i := range want {
 		g := got[i]
@@ -307,15 +314,23 @@ func retryWaits(w *world) {
 	}
 }
 
-func settleDisables(w *world) {
-	gone := func(c store.Claimed) store.Settlement {
-		s := exhaust(c)
-		s.Attempt.Status, s.Reason = 410, "gone"
-		s.DisableVersion, s.DisableReason = c.EndpointVersion, "answered 410 Gone"
-		return s
-	}
+// gone reports 410 on the version of the endpoint that the claim was for.
+func gone(c store.Claimed) store.Settlement {
+	s := exhaust(c)
+	s.Attempt.Status, s.Reason = 410, "gone"
+	s.DisableVersion, s.DisableReason = c.EndpointVersion, "answered 410 Gone"
+	return s
+}
 
-	w.Log("410, then a success and an edit decided before it")
+func settleDisables(w *world) {
+	w.part("Before", disablesBefore)
+	w.part("After", disablesAfter)
+	w.part("Late", disablesLate)
+	w.part("Race", disablesRace)
+}
+
+// disablesBefore has the 410 come before a success and an edit.
+func disablesBefore(w *world) {
 	ep := w.endpoint()
 	a, b := w.send(ep)[0], w.send(ep)[0]
 	by := map[store.DeliveryID]store.Claimed{}
@@ -353,22 +368,21 @@ func settleDisables(w *world) {
 	if got := w.settle(gone(by[a]))[0]; got.Disabled || w.reload(ep).State != store.Enabled {
 		w.Errorf("410 reported again after the endpoint was enabled: disabled it")
 	}
+}
 
-	w.Log("success, then 410")
-	ep = w.endpoint()
-	a, b = w.send(ep)[0], w.send(ep)[0]
-	for _, c := range w.claimAll() {
-		by[c.ID] = c
-	}
-	w.accepted(success(by[b]))
-	if got := w.accepted(gone(by[a])); !got.Disabled {
+// disablesAfter has the 410 come after a success, an edit, a disable, a delete.
+func disablesAfter(w *world) {
+	ep := w.endpoint()
+	w.send(ep)
+	w.send(ep)
+	cs := w.claimAll()
+	w.accepted(success(cs[0]))
+	if got := w.accepted(gone(cs[1])); !got.Disabled {
 		w.Errorf("410 after a success on the same version: got %+v, want Disabled", got)
 	}
 
-	w.Log("edit, then 410 of the version before")
 	ep = w.endpoint()
-	a = w.send(ep)[0]
-	c := w.take(a)
+	c := w.take(w.send(ep)[0])
 	edited := w.edit(ep)
 	if got := w.accepted(gone(c)); got.Disabled || got.State != store.Exhausted {
 		w.Errorf("410 of the version before an edit: got %+v, want the delivery exhausted and the endpoint left alone", got)
@@ -377,7 +391,6 @@ func settleDisables(w *world) {
 		w.Errorf("410 of the version before an edit: endpoint is %v in version %d, want enabled in %d", now.State, now.Version, edited.Version)
 	}
 
-	w.Log("disabled or deleted by hand, then 410")
 	for _, s := range []store.EndpointState{store.Disabled, store.Deleted} {
 		ep = w.endpoint()
 		c = w.take(w.send(ep)[0])
@@ -391,10 +404,12 @@ func settleDisables(w *world) {
 			w.Errorf("410 for an endpoint that is %v: it is now %v in version %d, was %d", s, now.State, now.Version, by.Version)
 		}
 	}
+}
 
-	w.Log("410 reported late, under an old token")
-	ep = w.endpoint()
-	c = w.take(w.send(ep)[0])
+// disablesLate has the 410 reported when somebody else has the lease.
+func disablesLate(w *world) {
+	ep := w.endpoint()
+	c := w.take(w.send(ep)[0])
 	w.advance(leaseTime + time.Second)
 	w.takeOver()
 	second := w.take(c.ID)
@@ -402,16 +417,18 @@ func settleDisables(w *world) {
 		w.Errorf("410 under an old token: got %+v, want the delivery left to its new holder and the endpoint disabled: the settlement is new", got)
 	}
 	w.accepted(success(second))
+}
 
-	w.Log("410 and an edit at the same time")
+// disablesRace has the 410 and an edit come at the same time.
+func disablesRace(w *world) {
+	other := w.another()
 	for range 8 {
-		ep = w.endpoint()
+		ep := w.endpoint()
 		c := w.take(w.send(ep)[0])
 		edit := ep
 		edit.Description = "edited"
 		var settled []store.Settled
 		var sErr, uErr error
-		other := w.another()
 		parallel(2, func(i int) {
 			if i == 0 {
 				settled, sErr = busy(func() ([]store.Settled, error) { return w.st.Settle(w.ctx(), []store.Settlement{gone(c)}) })
@@ -427,4 +444,60 @@ func settleDisables(w *world) {
 			w.Errorf("410 and an edit at once: endpoint is %v in version %d, Disabled was %v", now.State, now.Version, settled[0].Disabled)
 		}
 	}
+}
+
+func settleRaces(w *world) {
+	stores := []store.Store{w.st, w.another()}
+	ep := w.endpoint()
+	const n = 12
+	for range n {
+		w.send(ep)
+	}
+	first := w.claimAll()
+	w.advance(leaseTime + time.Second)
+	w.takeOver()
+	second := map[store.DeliveryID]store.Claimed{}
+	for _, c := range w.claimAll() {
+		second[c.ID] = c
+	}
+	// A late success, in batches of both orders, against failures of those who
+	// hold the leases now; each of them sent twice at once.
+	batches := [4][]store.Settlement{}
+	for _, c := range first {
+		batches[0] = append(batches[0], success(c))
+		batches[2] = append(batches[2], failure(second[c.ID], 0))
+	}
+	batches[1], batches[3] = slices.Clone(batches[0]), slices.Clone(batches[2])
+	slices.Reverse(batches[1])
+	slices.Reverse(batches[3])
+	results := [4][]store.Settled{}
+	errs := [4]error{}
+	parallel(4, func(i int) {
+		results[i], errs[i] = busy(func() ([]store.Settled, error) { return stores[i%2].Settle(w.ctx(), batches[i]) })
+	})
+	for _, err := range errs {
+		w.must(err, "Settle beside others")
+	}
+	accepted := map[store.DeliveryID]int{}
+	for i := range 2 {
+		for k, r := range results[i] {
+			if r.Accepted {
+				accepted[batches[i][k].ID]++
+			}
+			if r.State != store.Delivered {
+				w.Errorf("a success reported beside a failure says state %v, want delivered", r.State)
+			}
+		}
+	}
+	for _, c := range first {
+		if accepted[c.ID] != 1 {
+			w.Errorf("a success reported twice at once was accepted %d times, want once", accepted[c.ID])
+		}
+		w.wantState(c.ID, store.Delivered, "a success and a failure were reported at once")
+		if got := w.outcomes(c.ID); len(got) != 2 || got[1] != store.AttemptDelivered || got[2] != store.AttemptFailed {
+			w.Errorf("the log of %v has %v, want attempt 1 delivered and attempt 2 failed", c.ID, got)
+		}
+	}
+	w.promote()
+	w.idle("all deliveries are delivered")
 }

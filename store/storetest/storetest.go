@@ -18,14 +18,29 @@
 //
 // The contract never mentions an instant, so a test can move 72 hours in no
 // time: the suite calls Advance instead of sleeping. The clock may run on by
-// itself in between, as a database server's does; it must not run backwards.
+// itself in between, as a database server's does, or stand still; it must not
+// run backwards.
+//
+// Where the application's own transactions can carry events, Instance.Begin
+// hands out one of them:
+//
+//	Begin: func(t *testing.T) storetest.Transaction {
+//		tx, err := db.BeginTx(context.WithoutCancel(t.Context()), nil)
+//		if err != nil {
+//			t.Fatal(err)
+//		}
+//		return storetest.Transaction{Tx: st.Tx(tx), Commit: tx.Commit, Rollback: tx.Rollback}
+//	},
+//
+// and where several processes share the data, Instance.Another opens it a second
+// time, so that races are run between two handles and not only between two
+// goroutines.
 //
 // Each subtest gets a store of its own and is named after what it proves. One
 // that fails ends with the rule that was broken and why the rule is there, so
-// that the output can be worked through without reading the suite. With
-// Instance.Begin the suite also proves what holds for transactions of the
-// application's, with Instance.Another what holds between processes. Run it
-// with -race once in a while.
+// that the output can be worked through without reading the suite. The subtests
+// come in the order in which a new store is best made to pass them. Most of what
+// they look for only shows under concurrency: run them with -race as well.
 package storetest
 
 import (

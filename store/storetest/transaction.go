@@ -78,7 +78,10 @@ func (w *world) enqueueIn(tx Transaction, evs ...store.NewEvent) []int64 {
 func (w *world) unseen(id, why string) {
 	w.Helper()
 	_, err := w.st.Event(w.ctx(), w.scope, id)
-	if !errors.Is(err, store.ErrNotFound) && !(w.in.BlocksWriters && errors.Is(err, store.ErrBusy)) {
+	if w.in.BlocksWriters && errors.Is(err, store.ErrBusy) {
+		return // readers may be kept out too
+	}
+	if !errors.Is(err, store.ErrNotFound) {
 		w.Errorf("Event %s: error %v, want ErrNotFound: %s", id, err, why)
 	}
 }

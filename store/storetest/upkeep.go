@@ -226,6 +226,9 @@ func fanOut(w *world) {
 		w.Fatalf("an event whose list was not fanned out yet was pruned: %v", err)
 	}
 
+	// An endpoint deleted before its turn gets its delivery and nothing sent.
+	dead := w.setState(eps[n-1], store.Deleted)
+
 	// One step, then several processes at once, then the end.
 	first, err := w.st.FanOut(w.ctx(), 100)
 	w.must(err, "FanOut")
@@ -254,8 +257,12 @@ func fanOut(w *world) {
 	}
 	seen := map[int64]bool{}
 	for _, d := range w.deliveries(store.DeliveryQuery{EventID: list.ID}) {
-		if seen[d.ID.Endpoint] || d.ID.Round != 0 || d.State != store.Pending || d.InFlight {
-			w.Errorf("fanned out: %+v, want one pending delivery in round 0 per endpoint", d)
+		want := store.Pending
+		if d.ID.Endpoint == dead.Num {
+			want = store.Cancelled
+		}
+		if seen[d.ID.Endpoint] || d.ID.Round != 0 || d.State != want || d.InFlight {
+			w.Errorf("fanned out: %+v, want one delivery in round 0 per endpoint, %v", d, want)
 		}
 		seen[d.ID.Endpoint] = true
 	}
@@ -264,8 +271,12 @@ func fanOut(w *world) {
 	}
 	p := claimParams()
 	p.Limit, p.Endpoints = n, n
-	if got := w.claimWith(p); len(got) != n+store.MaxFanOut {
-		w.Errorf("claimed %d deliveries, want %d", len(got), n+store.MaxFanOut)
+	if got := w.claimWith(p); len(got) != n-1+store.MaxFanOut {
+		w.Errorf("claimed %d deliveries, want %d", len(got), n-1+store.MaxFanOut)
+	}
+	w.cancelDeleted()
+	if d := w.deliveries(store.DeliveryQuery{EventID: list.ID, EndpointID: dead.ID}); len(d) != 1 || d[0].FinishedAt.IsZero() {
+		w.Errorf("fanned out to a deleted endpoint, after CancelDeleted: %+v, want it cancelled for good", d)
 	}
 }
 
