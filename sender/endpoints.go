@@ -38,12 +38,13 @@ type EndpointSpec struct {
 	Schedule    string            // a name from Options.Schedules; default Options.Schedule
 	Schemes     []string          // names of Options.Schemes; default all of them
 
-	// Secret is the signing secret of an endpoint that moves here from another
-	// system; ones that are still accepted beside it go into MoreSecrets, newest
-	// first. Default: a new secret is made.
+	// Secret is the signing secret, if there is one already: that of an endpoint
+	// which moves here from another system. Older ones that its receiver may still
+	// rely on go into MoreSecrets, newest first. Default: a new secret is made.
 	Secret      signing.Secret
 	MoreSecrets []signing.Secret
-	// Disabled creates the endpoint disabled, with the reason if given.
+	// Disabled creates the endpoint disabled, with the reason if given. A Reason
+	// without Disabled is refused.
 	Disabled bool
 	Reason   string
 
@@ -85,8 +86,15 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 			Description: spec.Description, Metadata: maps.Clone(spec.Metadata),
 		},
 	}
-	if spec.Disabled {
+	switch {
+	case spec.Disabled:
 		ep.State, ep.Reason = store.Disabled, spec.Reason
+	case spec.Reason != "":
+		return none(&EndpointError{"Reason", "says why the endpoint is disabled, which it is only if Disabled is set"})
+	}
+	by, err := actor(ctx)
+	if err != nil {
+		return none(err)
 	}
 	if err := s.checkEndpoint(&ep); err != nil {
 		return none(err)
@@ -104,7 +112,6 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 	if _, err := s.cfg.bind(ep.Schemes, secrets); err != nil {
 		return none(&EndpointError{"Secret", err.Error()})
 	}
-	var err error
 	if ep.ID, err = newID("ep_"); err != nil {
 		return none(err)
 	}
@@ -119,7 +126,7 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 		}
 		ep.Secrets = append(ep.Secrets, sealed)
 	}
-	created, err := s.st.CreateEndpoint(ctx, ep, action, actor(ctx))
+	created, err := s.st.CreateEndpoint(ctx, ep, action, by)
 	if err != nil {
 		return none(err)
 	}
@@ -212,6 +219,10 @@ func (t *Tenant) change(ctx context.Context, id string, action store.Action, f f
 		return store.Endpoint{}, t.err
 	}
 	s := t.sender
+	by, err := actor(ctx)
+	if err != nil {
+		return store.Endpoint{}, err
+	}
 	for range maxEditTries {
 		ep, err := s.st.Endpoint(ctx, t.scope, id)
 		if err != nil {
@@ -227,7 +238,7 @@ func (t *Tenant) change(ctx context.Context, id string, action store.Action, f f
 		if !changes {
 			return public(ep), nil
 		}
-		updated, err := s.st.UpdateEndpoint(ctx, ep, action, actor(ctx))
+		updated, err := s.st.UpdateEndpoint(ctx, ep, action, by)
 		if errors.Is(err, store.ErrChanged) {
 			continue
 		}

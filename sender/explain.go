@@ -86,19 +86,23 @@ func (x *Explanation) fromDelivery() {
 		x.Why, x.Text = WhyDelivered, fmt.Sprintf("Delivered at %s, after %s.", clockTime(d.FinishedAt), tries)
 	case store.Exhausted:
 		x.Why, x.Text = WhyExhausted, fmt.Sprintf("Given up at %s, after %s: %s.", clockTime(d.FinishedAt), tries, d.Reason)
+		if x.erasedBefore(d.FinishedAt) {
+			x.erased()
+		}
 	case store.Cancelled:
 		x.Why, x.Text = WhyCancelled, "Cancelled: "+d.Reason+"."
-		if d.Reason == "" {
-			x.Text = "Cancelled."
-		}
-		if x.Endpoint.State == store.Deleted {
+		switch {
+		case d.Reason != "":
+		case x.Endpoint.State == store.Deleted:
 			x.Text = "Cancelled, because the endpoint was deleted."
+		default:
+			x.Text = "Cancelled."
 		}
 	case store.Pending:
 		x.Why = WhyPending
 		switch {
 		case !x.Event.ErasedAt.IsZero():
-			x.Why, x.Text = WhyErased, fmt.Sprintf("The payload was erased at %s before it was delivered.", clockTime(x.Event.ErasedAt))
+			x.erased()
 		case d.InFlight:
 			x.Text = fmt.Sprintf("Attempt %d is under way.", d.Attempts)
 		case x.Endpoint.State == store.Disabled:
@@ -120,6 +124,8 @@ func (x *Explanation) fromHistory(history []store.Change) {
 		x.Why, x.Text = WhyAbsent, fmt.Sprintf("The endpoint was already deleted when the event was stored at %s.", at)
 	case then.State == store.Disabled:
 		x.Why, x.Text = WhyDisabled, fmt.Sprintf("The endpoint was disabled%s when the event was stored at %s; such events are not back-filled.", because(then.Reason), at)
+	case x.Event.Type == testEventType:
+		x.Why, x.Text = WhyNotSelected, "A test event goes only to the endpoint that it is for."
 	case !wants.matches(x.Event.Type):
 		x.Why, x.Text = WhyNotSelected, fmt.Sprintf("The endpoint did not select %s when the event was stored at %s.", x.Event.Type, at)
 	default:
@@ -129,6 +135,15 @@ func (x *Explanation) fromHistory(history []store.Change) {
 	if !x.Event.ErasedAt.IsZero() && x.Why == WhyPending {
 		x.Why, x.Text = WhyErased, fmt.Sprintf("The payload was erased at %s.", clockTime(x.Event.ErasedAt))
 	}
+}
+
+// erasedBefore reports whether there was nothing left to send at t.
+func (x *Explanation) erasedBefore(t time.Time) bool {
+	return !x.Event.ErasedAt.IsZero() && !x.Event.ErasedAt.After(t)
+}
+
+func (x *Explanation) erased() {
+	x.Why, x.Text = WhyErased, fmt.Sprintf("The payload was erased at %s before it was delivered.", clockTime(x.Event.ErasedAt))
 }
 
 func because(reason string) string {

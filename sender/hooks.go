@@ -18,7 +18,8 @@ type Hooks struct {
 	// itself: after a 410 Gone, or because it failed for Options.DisableAfter.
 	EndpointDisabled func(ctx context.Context, ep store.Endpoint)
 	// EndpointRecovered is called when an endpoint succeeds that was failing since
-	// the given time.
+	// the given time, for a minute at least: an answer gone wrong now and then is not
+	// worth a call.
 	EndpointRecovered func(ctx context.Context, ep store.Endpoint, failingSince time.Time)
 	// DeliveryExhausted is called when a delivery has been given up.
 	DeliveryExhausted func(ctx context.Context, d Exhaustion)
@@ -35,7 +36,10 @@ type Exhaustion struct {
 	LastStatus int    // of the last answer; 0: there was none
 }
 
-const hookBacklog = 1000
+const (
+	hookBacklog    = 1000
+	recoveredAfter = time.Minute
+)
 
 // hookRunner calls hooks in order, off the sending path.
 type hookRunner struct {

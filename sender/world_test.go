@@ -112,9 +112,12 @@ func (w *world) send(tenant *sender.Tenant, eventType string) string {
 	return receipt.ID
 }
 
-// pass lets time pass.
+// pass lets time pass, and a millisecond more, so that what is due at its end is
+// done too.
 func (w *world) pass(d time.Duration) {
-	time.Sleep(d)
+	if d > 0 {
+		time.Sleep(d + time.Millisecond)
+	}
 	synctest.Wait()
 }
 
@@ -231,3 +234,33 @@ func host(t *testing.T, raw string) string {
 }
 
 var errBoom = errors.New("boom")
+
+// bubble runs f in a bubble of fake time, without a Sender.
+func bubble(t *testing.T, f func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, f)
+}
+
+// startReal starts a Sender on a memory store in real time with real sockets.
+func startReal(t *testing.T, o *sender.Options) *sender.Sender {
+	t.Helper()
+	o.Logger = slog.New(slog.DiscardHandler)
+	s, err := sender.New(memory.New(), o)
+	require.NoError(t, err)
+	require.NoError(t, s.Start(t.Context()))
+	t.Cleanup(func() { require.NoError(t, s.Stop(context.Background())) })
+	return s
+}
+
+// newQuiet makes a Sender on a memory store that is never started.
+func newQuiet(t *testing.T, o *sender.Options) *sender.Sender {
+	t.Helper()
+	return newQuietOn(t, memory.New(), o)
+}
+
+func newQuietOn(t *testing.T, st store.Store, o *sender.Options) *sender.Sender {
+	t.Helper()
+	s, err := sender.New(st, o)
+	require.NoError(t, err)
+	return s
+}

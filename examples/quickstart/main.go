@@ -145,10 +145,14 @@ func quickstart(ctx context.Context, cfg config, out io.Writer) (err error) {
 	if err := register(ctx, acme, rcv.url(), secrets); err != nil {
 		return err
 	}
+	fmt.Fprintf(out, "receiver   %s", rcv.url())
+	if n := len(rcv.faults); n > 0 {
+		fmt.Fprintf(out, ", spoils its first %d requests", n)
+	}
+	fmt.Fprintln(out)
 	if err := rcv.serve(secrets.Signing); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "receiver   %s, spoils its first %d requests\n", rcv.url(), len(rcv.faults))
 	fmt.Fprintf(out, "attempts   time out after %s; retries after %s, then every %s\n", timeout, list(delays), delays[len(delays)-1])
 	fmt.Fprintf(out, "events     %d\n\n", len(events))
 
@@ -157,81 +161,10 @@ func quickstart(ctx context.Context, cfg config, out io.Writer) (err error) {
 	}
 	err = deliver(ctx, acme, rcv, events, cfg.rate, out)
 	// Stop finishes the attempts under way. What is pending stays in the database.
-	drain, cancel := context.WithTimeout(context.Background(), 2*timeout)
+	drain, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := errors.Join(err, hooks.Stop(drain)); err != nil {
 		return err
 	}
 	return report(ctx, acme, rcv, events, cfg.verbose, out)
-}
-
-// deliver sends the events and waits until they are delivered.
-func deliver(ctx context.Context, acme *sender.Tenant, rcv *receiver, events []sender.Event, rate float64, out io.Writer) error {
-	watch := startProgress(out, rcv, len(events))
-	defer watch.stop()
-	if err := sendAll(ctx, acme, events, rate, watch); err != nil {
-		return err
-	}
-	return untilDone(ctx, acme)
-}
-
-// register makes the endpoint on the first run. Later ones find it in the database
-// and tell it the receiver's new port.
-func register(ctx context.Context, acme *sender.Tenant, url string, secrets *secrets) error {
-	eps, err := acme.Endpoints(ctx, store.EndpointQuery{})
-	if err != nil {
-		return err
-	}
-	for _, ep := range eps {
-		if ep.ID == secrets.Endpoint {
-			_, err := acme.EditEndpoint(ctx, ep.ID, sender.EndpointEdit{URL: &url})
-			return err
-		}
-		// A run that was killed before it wrote the secret down: nobody knows it now.
-		if err := acme.DeleteEndpoint(ctx, ep.ID); err != nil {
-			return err
-		}
-	}
-	ep, secret, err := acme.CreateEndpoint(ctx, sender.EndpointSpec{URL: url, EventTypes: []string{"*"}})
-	if err != nil {
-		return err
-	}
-	return secrets.remember(ep.ID, secret)
-}
-
-// sendAll sends the events at the given rate. Sending an event again, as after an
-// interruption, is safe because its id stays the same: it is not stored twice.
-func sendAll(ctx context.Context, acme *sender.Tenant, events []sender.Event, rate float64, watch *progress) error {
-	start := time.Now()
-	for i, e := range events {
-		if rate > 0 {
-			due := start.Add(time.Duration(float64(i) / rate * float64(time.Second)))
-			select {
-			case <-time.After(time.Until(due)):
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-		}
-		receipt, err := acme.Send(ctx, e)
-		if err != nil {
-			return fmt.Errorf("event %d, %s: %w", i+1, e.Type, err)
-		}
-		watch.sent(receipt.Duplicate)
-	}
-	return nil
-}
-
-// untilDone waits until no delivery is pending.
-func untilDone(ctx context.Context, acme *sender.Tenant) error {
-	for {
-		pending, err := acme.Deliveries(ctx, store.DeliveryQuery{States: []store.State{store.Pending}, Limit: 1})
-		if err != nil || len(pending) == 0 {
-			return err
-		}
-		select {
-		case <-time.After(poll):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
 }

@@ -30,13 +30,14 @@ func TestMain(m *testing.M) {
 }
 
 func TestBuiltIn(t *testing.T) {
+	t.Parallel()
 	var out bytes.Buffer
 	require.NoError(t, run(t.Context(), config{}, &out), out.String())
 	text := out.String()
 	require.Contains(t, text, "60 of 60 events were delivered, and verified byte for byte as sent.")
 	require.Regexp(t, `\n61 deliveries: 61 delivered, `, text)
 	require.Regexp(t, `payment\.succeeded +[2-9] +delivered +\S+ +500`, text, "the receiver misbehaves at first")
-	require.Regexp(t, `0\.0s  accepted`, text, "progress from the start")
+	require.Regexp(t, `\ds  accepted \d+ of 60`, text, "progress")
 
 	dir := filepath.Dir(regexp.MustCompile(`database +(\S+)`).FindStringSubmatch(text)[1])
 	require.NoDirExists(t, dir, "the temporary database is removed")
@@ -51,6 +52,7 @@ const oddLines = `{"type":"push","payload":{"z":1.0,"a":1e2,"html":"<b>&\u00e9é
 `
 
 func TestFile(t *testing.T) {
+	t.Parallel()
 	in := filepath.Join(t.TempDir(), "events.jsonl")
 	require.NoError(t, os.WriteFile(in, []byte(oddLines), 0o600))
 	db := filepath.Join(t.TempDir(), "hooks.db")
@@ -62,7 +64,8 @@ func TestFile(t *testing.T) {
 	// Again, with some more: what was sent before is not sent twice.
 	out.Reset()
 	require.NoError(t, run(t.Context(), config{in: in, db: db, n: 60}, &out), out.String())
-	require.Contains(t, out.String(), "(50 already in an earlier run), requests 10, verified events 60")
+	require.Contains(t, out.String(), "(50 already in an earlier run)")
+	require.Contains(t, out.String(), "\n61 deliveries: 61 delivered") // one is the test event
 	// And with other events: the check includes the earlier ones.
 	out.Reset()
 	require.NoError(t, run(t.Context(), config{db: db, n: 5}, &out), out.String())
@@ -70,6 +73,7 @@ func TestFile(t *testing.T) {
 }
 
 func TestBadFile(t *testing.T) {
+	t.Parallel()
 	for text, want := range map[string]string{
 		"":                               "no events",
 		`{"type":"push"}`:                `events.jsonl:1: a line needs "type" and "payload"`,
@@ -85,6 +89,7 @@ func TestBadFile(t *testing.T) {
 
 // A receiver that got something else than was sent must not pass.
 func TestCheckFails(t *testing.T) {
+	t.Parallel()
 	db := filepath.Join(t.TempDir(), "hooks.db")
 	require.NoError(t, run(t.Context(), config{db: db, n: 3}, t.Output()))
 	journal := db + ".received"
@@ -108,6 +113,7 @@ func TestCheckFails(t *testing.T) {
 
 // ctrl-C in the middle, and again from where it stopped.
 func TestInterrupted(t *testing.T) {
+	t.Parallel()
 	db := filepath.Join(t.TempDir(), "hooks.db")
 	ctx, cancel := context.WithCancel(t.Context())
 	out := writerFunc(func(p []byte) {
@@ -131,7 +137,8 @@ func (f writerFunc) Write(p []byte) (int, error) { f(p); return len(p), nil }
 
 // kill -9, several times.
 func TestKilled(t *testing.T) {
-	const events = 400
+	t.Parallel()
+	const events = 1000
 	db := filepath.Join(t.TempDir(), "hooks.db")
 	start := func() (*exec.Cmd, *bufio.Scanner) {
 		cmd := exec.Command(os.Args[0], "-db", db, "-n", fmt.Sprint(events), "-rate", "200")
@@ -143,17 +150,17 @@ func TestKilled(t *testing.T) {
 		t.Cleanup(func() { _ = cmd.Process.Kill() })
 		return cmd, bufio.NewScanner(stdout)
 	}
-	for kill := range 3 {
+	for range 3 {
 		cmd, lines := start()
 		for lines.Scan() {
 			var seconds float64
 			var accepted int
-			if n, _ := fmt.Sscanf(strings.TrimSpace(lines.Text()), "%fs  accepted %d", &seconds, &accepted); n == 2 && accepted > 100*kill {
+			if n, _ := fmt.Sscanf(strings.TrimSpace(lines.Text()), "%fs  accepted %d", &seconds, &accepted); n == 2 && accepted > 0 {
 				break
 			}
 		}
-		require.NoError(t, cmd.Process.Kill())
-		require.ErrorContains(t, cmd.Wait(), "killed")
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
 	}
 	cmd, lines := start()
 	var last string
@@ -161,11 +168,12 @@ func TestKilled(t *testing.T) {
 		last = lines.Text()
 	}
 	require.NoError(t, cmd.Wait())
-	require.Equal(t, "400 of 400 events were delivered, and verified byte for byte as sent.", last)
+	require.Equal(t, "1000 of 1000 events were delivered, and verified byte for byte as sent.", last)
 }
 
 // A run that was killed before it wrote its endpoint's secret down.
 func TestLostSecret(t *testing.T) {
+	t.Parallel()
 	ctx, db := t.Context(), filepath.Join(t.TempDir(), "hooks.db")
 	_, err := openSecrets(db)
 	require.NoError(t, err)
@@ -183,6 +191,7 @@ func TestLostSecret(t *testing.T) {
 }
 
 func TestSecretsFile(t *testing.T) {
+	t.Parallel()
 	db := filepath.Join(t.TempDir(), "hooks.db")
 	require.NoError(t, run(t.Context(), config{db: db, n: 1}, t.Output()))
 	info, err := os.Stat(db + ".secrets")

@@ -184,6 +184,8 @@ func (r *receiver) close() error {
 	if err != nil {
 		err = r.server.Close()
 	}
-	<-r.done
+	if served := <-r.done; !errors.Is(served, http.ErrServerClosed) {
+		err = errors.Join(err, served)
+	}
 	return errors.Join(err, r.journal.Close())
 }

@@ -13,7 +13,7 @@ func printTable(w io.Writer, cfg *config, tests []*test) error {
 	fmt.Fprintf(w, "%s %s/%s, %d CPUs; %d runs of %d events with %d bytes of data, %d endpoints, MaxInFlight %d\n\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), cfg.runs, cfg.n, cfg.payload, cfg.endpoints, cfg.inFlight)
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "test\tper second\tleast..most\tof ceiling\tleast..most\tp50 ms\tp99 ms\tCPU us\treceiver\tallocs\tKiB\tcommits\tenqueue+claim+settle+upkeep\t")
+	fmt.Fprintln(tw, "test\tper second\tleast..most\tof ceiling\tleast..most\tby CPU\tp50 ms\tp99 ms\tCPU us\treceiver\tallocs\tKiB\tcommits\tenqueue+claim+settle+upkeep\t")
 	for _, t := range tests {
 		rate := spreadOf(t.results, func(r *result) float64 { return r.rate })
 		fmt.Fprintf(tw, "%s\t%.0f\t%.0f..%.0f\t%s\t%s\t%.1f\t%.1f\t%.1f\t%.1f\t%s\t\n",
@@ -28,25 +28,31 @@ func printTable(w io.Writer, cfg *config, tests []*test) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(w, `of ceiling: against signed net/http with as many requests at once, in the same round
+	_, err := fmt.Fprint(w, `of ceiling: against signed net/http with as many requests at once, in the same round;
+            by CPU: the same ratio of the CPU time that both processes need for a delivery, which is
+            steadier on a machine that others use, and blind to waiting
 p50, p99:   from calling Send to the committed result
-CPU, allocs, KiB: per delivery, of this process, net/http's client among it; receiver: CPU of the receiver's process
+CPU, allocs, KiB: per delivery, of this process, net/http's client among it, and live the
+            bookkeeping of this program (2 allocs); receiver: CPU of the receiver's process
 commits:    transactions per event, as the store counts them, else the calls; calls are per 1,000 events
 `)
 	return err
 }
 
-// ratio returns the median ratio to the ceiling of the same round, and the spread.
+// ratio returns the median ratio to the ceiling of the same round, the spread, and
+// the ratio of CPU time.
 func (t *test) ratio() string {
 	if t.ceiling == nil || len(t.ceiling.results) != len(t.results) {
-		return "-\t-"
+		return "-\t-\t-"
 	}
-	values := make([]float64, len(t.results))
+	byRate, byCPU := make([]float64, len(t.results)), make([]float64, len(t.results))
 	for i := range t.results {
-		values[i] = t.results[i].rate / t.ceiling.results[i].rate
+		r, top := &t.results[i], &t.ceiling.results[i]
+		byRate[i] = r.rate / top.rate
+		byCPU[i] = micros(top.cpu+top.receiver) / max(1, micros(r.cpu+r.receiver))
 	}
-	s := spreadOfValues(values)
-	return fmt.Sprintf("%.2f\t%.2f..%.2f", s.median, s.low, s.high)
+	s := spreadOfValues(byRate)
+	return fmt.Sprintf("%.2f\t%.2f..%.2f\t%.2f", s.median, s.low, s.high, spreadOfValues(byCPU).median)
 }
 
 func (t *test) latency() string {

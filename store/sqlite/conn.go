@@ -60,14 +60,6 @@ func (r row) time(i int) time.Time {
 
 func fromMicros(us int64) time.Time { return time.UnixMicro(us).UTC() }
 
-// orNull returns t for a column in which no time is NULL.
-func orNull(t time.Time) any {
-	if t.IsZero() {
-		return nil
-	}
-	return t.UnixMicro()
-}
-
 // conn is the driver's connection with its prepared statements. It goes below
 // database/sql, which costs more per statement than SQLite needs to run one.
 type conn struct {

@@ -59,7 +59,7 @@ func ExampleStore_Tx() {
 		if err != nil {
 			return err
 		}
-		defer tx.Rollback()
+		defer func() { _ = tx.Rollback() }() // nothing, once committed
 		if _, err := tx.Exec("INSERT INTO payments VALUES (?, ?)", id, amount); err != nil {
 			return err
 		}

@@ -157,16 +157,19 @@ func newStore(w, r pool, opts *Options) *Store {
 
 // dsn returns the driver's names for path: one to write with and one to read.
 func dsn(path string) (write, read string, err error) {
-	name, query := path, ""
+	var name, query string
+	if path == "" {
+		return "", "", fmt.Errorf("%w: path is empty, not a file", store.ErrInvalid)
+	}
 	if rest, ok := strings.CutPrefix(path, "file:"); ok {
 		name, query, _ = strings.Cut(rest, "?")
 	} else {
-		name = (&url.URL{Path: filepath.ToSlash(path)}).EscapedPath()
+		name = (&url.URL{Path: filepath.ToSlash(filepath.Clean(path))}).EscapedPath()
 		if vol := filepath.VolumeName(path); vol != "" {
 			name = "/" + name // file:/C:/hooks.db
 		}
 	}
-	if path == "" || name == ":memory:" || strings.Contains(query, "mode=memory") {
+	if name == "" || name == ":memory:" || strings.Contains(query, "mode=memory") {
 		return "", "", fmt.Errorf("%w: path %q is not a file; store/memory keeps everything in memory", store.ErrInvalid, path)
 	}
 	if strings.ContainsRune(path, 0) {

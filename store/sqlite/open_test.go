@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -45,6 +46,16 @@ func TestOpenKeepsWhatWasStored(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "{}", string(ev.Body))
 	require.NoError(t, st.Close())
+}
+
+func TestOpenRelativePath(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, path := range []string{"hooks.db", "./other.db", "file:third.db"} {
+		st, err := sqlite.Open(t.Context(), path, nil)
+		require.NoError(t, err)
+		require.FileExists(t, strings.TrimPrefix(path, "file:"))
+		require.NoError(t, st.Close())
+	}
 }
 
 func TestOpenIsDurable(t *testing.T) {

@@ -8,40 +8,6 @@ import (
 	"github.com/hookpost/hookpost/store"
 )
 
-// How much of a failure's answer is kept.
-const (
-	maxResponseHeader = 4 << 10
-	maxResponseBody   = 16 << 10
-)
-
-// The values of hookpost_delivery.state. The first three are store.Pending.
-const (
-	scheduled = 0
-	ready     = 1
-	leased    = 2
-	delivered = 3
-	exhausted = 4
-	cancelled = 5
-)
-
-const (
-	reasonDeleted = "the endpoint was deleted"
-	reasonExpired = "its time ended while the endpoint was disabled"
-)
-
-// publicState is the contract's name for a state.
-func publicState(state int64) store.State {
-	switch state {
-	case delivered:
-		return store.Delivered
-	case exhausted:
-		return store.Exhausted
-	case cancelled:
-		return store.Cancelled
-	}
-	return store.Pending
-}
-
 // Settle implements [store.Queue].
 func (s *Store) Settle(ctx context.Context, batch []store.Settlement) (out []store.Settled, err error) {
 	if err := checkSettlements(batch); err != nil {
@@ -105,13 +71,6 @@ type deliveryRow struct {
 	dueAt, lastStatus                         int64
 	reason                                    string
 	outcome                                   store.Outcome // 0: the log has none
-}
-
-// logged is a row for hookpost_attempt.
-type logged struct {
-	id store.DeliveryID
-	store.Attempt
-	startedAt int64
 }
 
 func (t *settler) run() ([]store.Settled, error) {
@@ -205,7 +164,7 @@ func (t *settler) settle(s *store.Settlement, d *deliveryRow, res *store.Settled
 			res.State = visible(d.state, deleted)
 			return nil
 		}
-		t.report(s)
+		t.log = append(t.log, reported(s, t.now))
 		res.Accepted = t.settleAttempt(s, d, deleted)
 		if s.Verdict == store.Deliver && !s.Quiet {
 			res.FailingSince = lane.succeeded(t.now)
@@ -229,15 +188,6 @@ func (t *settler) settle(s *store.Settlement, d *deliveryRow, res *store.Settled
 		res.Disabled = true
 	}
 	return nil
-}
-
-// visible is the state that a delivery reads as: those that are pending at a
-// deleted endpoint are cancelled already.
-func visible(state int64, deleted bool) store.State {
-	if deleted && state <= leased {
-		return store.Cancelled
-	}
-	return publicState(state)
 }
 
 // settleUnasked ends a lease under which no request was made. Its attempt number
@@ -314,23 +264,6 @@ func (t *settler) finish(d *deliveryRow, state int64, reason string) {
 	d.leasedAt, d.changed = nil, true
 }
 
-// report puts the attempt on the list of what is to be logged.
-func (t *settler) report(s *store.Settlement) {
-	l := logged{id: s.ID, Attempt: *s.Attempt, startedAt: t.now - s.Ago.Microseconds()}
-	if s.Verdict == store.Deliver || l.Outcome == store.AttemptDelivered {
-		l.ResponseHeader, l.ResponseBody = nil, nil
-	}
-	if l.Outcome != store.AttemptDelivered && l.Outcome != store.AttemptFailed {
-		l.Outcome = store.AttemptFailed
-		if s.Verdict == store.Deliver {
-			l.Outcome = store.AttemptDelivered
-		}
-	}
-	l.ResponseHeader = l.ResponseHeader[:min(len(l.ResponseHeader), maxResponseHeader)]
-	l.ResponseBody = l.ResponseBody[:min(len(l.ResponseBody), maxResponseBody)]
-	t.log = append(t.log, l)
-}
-
 // logUnknown logs the attempt under the current lease as never reported.
 func (t *settler) logUnknown(id store.DeliveryID, d *deliveryRow) {
 	at, _ := d.leasedAt.(int64)
@@ -339,35 +272,6 @@ func (t *settler) logUnknown(id store.DeliveryID, d *deliveryRow) {
 		Attempt:   store.Attempt{N: int(d.attempts), Outcome: store.AttemptUnknown},
 		startedAt: at,
 	})
-}
-
-var insertAttempt = newMulti(`INSERT OR FAIL INTO hookpost_attempt (event, endpoint, round, n, outcome,
-	started_at, took, status, url, class, error, response_header, response_body) VALUES `,
-	"(?,?,?,?,?,?,?,?,?,?,?,?,?)", ` ON CONFLICT (event, endpoint, round, n) DO UPDATE SET outcome = excluded.outcome,
-	started_at = excluded.started_at, took = excluded.took, status = excluded.status, url = excluded.url, class = excluded.class,
-	error = excluded.error, response_header = excluded.response_header, response_body = excluded.response_body
-	WHERE outcome = 3 AND excluded.outcome <> 3`)
-
-// insertAttempts writes to the log. Only an unknown attempt is replaced.
-func insertAttempts(x execer, log []logged) error {
-	var args []any
-	return inBatches(len(log), func(from, to int) error {
-		args = args[:0]
-		for i := from; i < to; i++ {
-			l := &log[i]
-			args = append(args, l.id.Event, l.id.Endpoint, l.id.Round, l.N, int(l.Outcome),
-				l.startedAt, l.Took.Microseconds(), l.Status, l.URL, l.Class, l.Error, orNullBytes(l.ResponseHeader), orNullBytes(l.ResponseBody))
-		}
-		_, err := x.exec(insertAttempt.rows(to-from), args...)
-		return err
-	})
-}
-
-func orNullBytes(b []byte) any {
-	if len(b) == 0 {
-		return nil
-	}
-	return b
 }
 
 var updateDelivered = newMulti(`UPDATE OR FAIL hookpost_delivery SET state = 3, unknown = 0, owner = NULL, leased_at = NULL, lease_until = NULL,

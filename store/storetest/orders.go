@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"testing"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -211,7 +212,10 @@ func everyOrder(w *world) {
 	type places struct{ expires, takeOver int }
 	groups := map[places][]*run{}
 	var keys []places
-	for _, ops := range orders() {
+	for i, ops := range orders() {
+		if testing.Short() && i%5 != 0 {
+			continue
+		}
 		k := places{slices.Index(ops, expires), slices.Index(ops, takeOver)}
 		if groups[k] == nil {
 			keys = append(keys, k)
@@ -277,6 +281,7 @@ func runOrders(w *world, runs []*run, free []store.Endpoint) []store.Endpoint {
 	w.takeOver()
 	w.cancelDeleted()
 	var left []store.Settlement
+	state := readOrders(w, runs)
 	for _, r := range runs {
 		got := w.outcomes(r.a.ID)
 		for n := 1; n <= 2; n++ {
@@ -291,7 +296,7 @@ func runOrders(w *world, runs []*run, free []store.Endpoint) []store.Endpoint {
 				w.Errorf("%v, leases run out: attempt %d is logged as %v, want %v; every number given out and not released needs its row", r, n, got[n], want)
 			}
 		}
-		if d := w.delivery(r.a.ID); d.State != r.model.state {
+		if d := state[r.a.ID]; d.State != r.model.state {
 			w.Errorf("%v, leases run out: delivery is %v, want %v", r, d.State, r.model.state)
 		}
 		// A's success comes after all, unless A has reported.
@@ -299,9 +304,16 @@ func runOrders(w *world, runs []*run, free []store.Endpoint) []store.Endpoint {
 			left = append(left, success(r.a))
 		}
 	}
-	w.settle(left...)
+	for i, got := range w.settle(left...) {
+		if got.State != store.Delivered {
+			w.Errorf("a success of %v reported last of all: state %v, want delivered, it wins over everything", left[i].ID, got.State)
+		}
+	}
+	state = readOrders(w, runs)
 	for _, s := range left {
-		w.wantState(s.ID, store.Delivered, "a success reported late wins over everything")
+		if d := state[s.ID]; d.State != store.Delivered {
+			w.Errorf("delivery %v reads as %v after a success reported last of all, want delivered", s.ID, d.State)
+		}
 	}
 
 	// Nothing of this group may be in the way of the next.
@@ -413,6 +425,26 @@ func stepOrders(w *world, runs []*run, i int) {
 
 // compareOrders compares all deliveries with their models after step i.
 func compareOrders(w *world, runs []*run, i int) {
+	state := readOrders(w, runs)
+	for _, r := range runs {
+		if i >= len(r.ops) {
+			continue
+		}
+		d := state[r.a.ID]
+		if d.State != r.model.state {
+			w.Errorf("%s: delivery is %v, want %v", describe(r.ops[:i+1]), d.State, r.model.state)
+		}
+		if !r.model.unsure && d.Failures != r.model.failures {
+			w.Errorf("%s: delivery counts %d failures, want %d", describe(r.ops[:i+1]), d.Failures, r.model.failures)
+		}
+		if d.State != store.Pending && d.InFlight {
+			w.Errorf("%s: delivery is %v and in flight", describe(r.ops[:i+1]), d.State)
+		}
+	}
+}
+
+// readOrders returns the deliveries of all runs in few reads.
+func readOrders(w *world, runs []*run) map[store.DeliveryID]store.Delivery {
 	state := map[store.DeliveryID]store.Delivery{}
 	first := runs[0].a.ID.Event
 	for _, r := range runs {
@@ -431,19 +463,5 @@ func compareOrders(w *world, runs []*run, i int) {
 		}
 		q.Before = page[len(page)-1].ID
 	}
-	for _, r := range runs {
-		if i >= len(r.ops) {
-			continue
-		}
-		d := state[r.a.ID]
-		if d.State != r.model.state {
-			w.Errorf("%s: delivery is %v, want %v", describe(r.ops[:i+1]), d.State, r.model.state)
-		}
-		if !r.model.unsure && d.Failures != r.model.failures {
-			w.Errorf("%s: delivery counts %d failures, want %d", describe(r.ops[:i+1]), d.Failures, r.model.failures)
-		}
-		if d.State != store.Pending && d.InFlight {
-			w.Errorf("%s: delivery is %v and in flight", describe(r.ops[:i+1]), d.State)
-		}
-	}
+	return state
 }

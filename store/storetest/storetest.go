@@ -40,7 +40,8 @@
 // that fails ends with the rule that was broken and why the rule is there, so
 // that the output can be worked through without reading the suite. The subtests
 // come in the order in which a new store is best made to pass them. Most of what
-// they look for only shows under concurrency: run them with -race as well.
+// they look for only shows under concurrency: run them with -race as well, and
+// with -short too where that is slow.
 package storetest
 
 import (

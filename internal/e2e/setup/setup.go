@@ -15,15 +15,15 @@ import (
 // MaxInFlight is how many attempts one kill can repeat.
 const MaxInFlight = 64
 
-// Options are those of a worker's Sender. The lease is as short as the timeout
-// allows, so that what a killed worker held is soon taken over.
+// Options are those of a worker's Sender. The lease is short, so that what a
+// killed worker held is soon taken over.
 func Options() *sender.Options {
 	return &sender.Options{
 		PlaintextSecrets: true, // a worker has to know nothing but the file
 		Schedule:         retry.Steps(50 * time.Millisecond).Repeat(),
 		MaxInFlight:      MaxInFlight,
 		PollInterval:     50 * time.Millisecond,
-		Lease:            3 * time.Second,
+		Lease:            4 * time.Second,
 		Logger:           slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})),
 		HTTP: sender.HTTPOptions{
 			Timeout: 2 * time.Second,

@@ -1,0 +1,182 @@
+package sender
+
+import (
+	"context"
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+var storeMethods = []string{
+	"Now", "Enqueue", "Claim", "Settle", "EndpointSet", "LoadEndpoints", "Promote", "TakeOver", "Expire", "FanOut",
+	"CancelDeleted", "DisableFailing", "Prune",
+}
+
+// Each method of the store fails for a while: what Send acknowledged is delivered,
+// and the log is not flooded.
+func TestEachStoreMethodFailsForAWhile(t *testing.T) {
+	for _, broken := range storeMethods {
+		t.Run(broken, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				var away atomic.Bool
+				st := &brokenStore{Store: b.mem, before: func(_ context.Context, method string) error {
+					if method == broken && away.Load() {
+						return errAway
+					}
+					return nil
+				}}
+				failing := 10
+				b.net.answer = func(context.Context, string, string) (int, error) {
+					if failing--; failing >= 0 {
+						return 500, nil
+					}
+					return 200, nil
+				}
+				s := b.start(st, Options{MaxInFlight: 16})
+				b.endpoint(&s.Tenant, host(1))
+				b.endpoint(&s.Tenant, host(2))
+				acknowledged := 0
+				send := func() {
+					if _, err := s.Send(t.Context(), Event{Type: "a.b"}); err == nil {
+						acknowledged++
+					} else {
+						require.ErrorIs(t, err, errAway)
+					}
+				}
+				for range 20 {
+					send()
+				}
+				b.pass(500 * time.Millisecond)
+				away.Store(true)
+				for range 90 {
+					send()
+					b.pass(10 * time.Second)
+				}
+				require.LessOrEqual(t, len(b.log.warnings()), 91)
+				require.GreaterOrEqual(t, acknowledged, 20)
+				away.Store(false)
+				b.pass(10 * time.Minute)
+				require.Equal(t, 2*acknowledged, b.count(&s.Tenant, store.Delivered))
+				require.Zero(t, b.count(&s.Tenant, store.Pending))
+				require.True(t, s.lanes.idle())
+				for _, line := range b.log.warnings() {
+					require.Contains(t, line, "the database is away")
+				}
+			})
+		})
+	}
+}
+
+// All methods fail at random, before and after they have done their work, and two
+// Senders work on it: nothing that was acknowledged is lost, no slot either.
+func TestStoreFailsAtRandom(t *testing.T) {
+	for seed := range uint64(4) {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			var mu sync.Mutex
+			r := rand.New(rand.NewPCG(seed, 7))
+			var calm atomic.Bool
+			fails := func(one int) bool {
+				mu.Lock()
+				defer mu.Unlock()
+				return !calm.Load() && r.IntN(one) == 0
+			}
+			st := &brokenStore{Store: b.mem}
+			st.before = func(ctx context.Context, _ string) error {
+				switch {
+				case fails(5):
+					return errAway
+				case fails(200):
+					<-ctx.Done()
+					return ctx.Err()
+				}
+				return nil
+			}
+			st.after = func(_ context.Context, method string) error {
+				if (method == "Enqueue" || method == "Settle") && fails(5) {
+					return store.ErrUnknownCommit
+				}
+				if method == "Claim" && fails(20) {
+					return errAway // what it leased comes back when the lease has expired
+				}
+				return nil
+			}
+			b.net.answer = func(ctx context.Context, _, _ string) (int, error) {
+				if fails(8) {
+					return 500, nil
+				}
+				return late(ctx, 20*time.Millisecond, 200)
+			}
+			calm.Store(true)
+			one := b.start(st, Options{MaxInFlight: 16, Schedule: everySecond{}})
+			two := b.start(st, Options{MaxInFlight: 16, Schedule: everySecond{}})
+			for i := range 5 {
+				b.endpoint(&one.Tenant, host(i))
+			}
+			calm.Store(false)
+			acknowledged := make(map[string]bool)
+			var wg sync.WaitGroup
+			for _, s := range []*Sender{one, two} {
+				for range 5 {
+					wg.Go(func() {
+						for range 20 {
+							ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+							receipt, err := s.Send(ctx, Event{Type: "a.b"})
+							cancel()
+							if err == nil {
+								mu.Lock()
+								acknowledged[receipt.ID] = true
+								mu.Unlock()
+							}
+							time.Sleep(100 * time.Millisecond)
+						}
+					})
+				}
+			}
+			wg.Wait()
+			b.pass(2 * time.Minute)
+			calm.Store(true)
+			b.pass(20 * time.Minute)
+			require.NotEmpty(t, acknowledged)
+			require.Zero(t, b.count(&one.Tenant, store.Pending), "seed %d", seed)
+			times := b.net.times()
+			for id := range acknowledged {
+				for i := range 5 {
+					require.Positive(t, times[host(i)+" "+id], "seed %d", seed)
+				}
+			}
+			require.True(t, one.lanes.idle() && two.lanes.idle(), "seed %d", seed)
+		})
+	}
+}
+
+// A store that is away altogether: one line about it in ten seconds, with the
+// number of those left out.
+func TestTroubleIsLoggedOnceInTenSeconds(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var away atomic.Bool
+		st := &brokenStore{Store: b.mem, before: func(context.Context, string) error {
+			if away.Load() {
+				return errAway
+			}
+			return nil
+		}}
+		s := b.start(st, Options{PollInterval: 10 * time.Millisecond})
+		b.endpoint(&s.Tenant, host(1))
+		away.Store(true)
+		b.pass(10 * time.Minute)
+		lines := b.log.lines()
+		require.InDelta(t, 60, len(lines), 2)
+		require.True(t, strings.Contains(lines[1], "lines_skipped="), lines[1])
+		away.Store(false)
+		b.send(&s.Tenant, "a")
+		b.pass(time.Minute)
+		b.requireOnce(1, 1)
+	})
+}
