@@ -91,11 +91,7 @@ func (x *Explanation) fromDelivery() {
 		}
 	case store.Cancelled:
 		x.Why, x.Text = WhyCancelled, "Cancelled: "+d.Reason+"."
-		switch {
-		case d.Reason != "":
-		case x.Endpoint.State == store.Deleted:
-			x.Text = "Cancelled, because the endpoint was deleted."
-		default:
+		if d.Reason == "" {
 			x.Text = "Cancelled."
 		}
 	case store.Pending:
@@ -133,7 +129,7 @@ func (x *Explanation) fromHistory(history []store.Change) {
 		x.Why, x.Text = WhyPending, fmt.Sprintf("The event was stored at %s and its deliveries are being made.", at)
 	}
 	if !x.Event.ErasedAt.IsZero() && x.Why == WhyPending {
-		x.Why, x.Text = WhyErased, fmt.Sprintf("The payload was erased at %s.", clockTime(x.Event.ErasedAt))
+		x.erased()
 	}
 }
 

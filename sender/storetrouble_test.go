@@ -32,9 +32,9 @@ func TestEachStoreMethodFailsForAWhile(t *testing.T) {
 					}
 					return nil
 				}}
-				failing := 10
+				var answers atomic.Int64
 				b.net.answer = func(context.Context, string, string) (int, error) {
-					if failing--; failing >= 0 {
+					if answers.Add(1) <= 10 {
 						return 500, nil
 					}
 					return 200, nil

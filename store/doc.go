@@ -22,6 +22,8 @@
 //   - Worlds are separate: what is stored under one [Scope] is never visible,
 //     claimed by key or changed under another. Deliveries of all scopes are
 //     claimed together and carry their scope.
+//   - Moments are reached when the clock shows them: a lease has expired, a delivery
+//     is due, a hold or a window is over as soon as now is not before its end.
 //   - Times are kept to the microsecond, in UTC. Byte slices handed in are not
 //     kept, those handed out belong to the caller.
 package store

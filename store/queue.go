@@ -55,9 +55,9 @@ const (
 type Enqueued struct {
 	Status EnqueueStatus
 	Event  int64 // Event.Num; 0 if Stale
-	// Leased says that every lease asked for is the caller's. In a repeated batch
-	// it is true for a Duplicate whose deliveries are still leased to Owner under
-	// token 1 as the lost answer would have said.
+	// Leased says that leases were asked for and all of them are the caller's. In a
+	// repeated batch it is true for a Duplicate whose deliveries are still leased to
+	// Owner under token 1, as the lost answer would have said.
 	Leased bool
 }
 
@@ -88,7 +88,8 @@ type Claims struct {
 	// After is the endpoint visited last, for the next claim.
 	After int64
 	// More says that the claim ended by one of its bounds and that another may
-	// find something at once.
+	// find something at once. It can stay true for ever if more endpoints than
+	// ClaimParams.Endpoints are on hold.
 	More bool
 	Now  time.Time // the store's clock
 }
@@ -177,14 +178,18 @@ type Queue interface {
 	// not at all. The result has one element per member, in order.
 	//
 	// A member whose Event.SetVersion is not the current version of its scope's
-	// endpoint set is Stale. A member whose id exists is a Duplicate or, if hash or
-	// type differ, a Conflict. All others are Stored: the event even if it is for
+	// endpoint set is Stale. Else, a member whose id exists is a Duplicate or, if hash
+	// or type differ, a Conflict. All others are Stored: the event even if it is for
 	// nobody. Deliveries are due at once, leased where asked and ready otherwise;
 	// the lists beyond MaxFanOut are kept with the event and none is leased.
 	//
 	// It writes only rows of its own. If another transaction holds up a member for
-	// longer than about 100 ms, it returns ErrBusy and nothing was written. After
+	// longer than about 100 ms (where one locks the whole database: as long as the
+	// store's own bound says), it returns ErrBusy and nothing was written. After
 	// ErrUnknownCommit the same batch may be sent again with Repeat set.
+	//
+	// The whole call fails with ErrInvalid, and nothing is written, if a member is for
+	// an endpoint of another scope or for one twice, or if an id is in the batch twice.
 	Enqueue(ctx context.Context, p EnqueueParams) ([]Enqueued, error)
 
 	// Claim leases deliveries that are ready, of enabled endpoints that are not on
@@ -203,15 +208,21 @@ type Queue interface {
 	//   - Retry and Exhaust count if the delivery is pending and nobody has leased
 	//     it again, that is its token is still Token, be the lease expired or taken
 	//     over meanwhile;
-	//   - otherwise only the log is written.
+	//   - otherwise the delivery stays as it is and only the log is written.
 	//
 	// A settlement without an Attempt counts only while the lease itself stands:
-	// leased, under Token.
+	// leased, under Token. Its attempt number is free again, since no request was
+	// made; Retry counts a failure all the same.
 	//
-	// A success or a counted failure resets the count of unknown attempts. Unless
-	// Quiet, a success clears FailingSince and Failures of the endpoint, and a
-	// failure counts one and sets FailingSince if that is zero or if the last
-	// failure is more than 24 hours old. Hold and disabling apply whenever the
-	// settlement is new.
+	// A lease that somebody else has ended, by cancelling or deleting, leaves its
+	// attempt in the log as unknown until its holder reports.
+	//
+	// A success or a counted failure resets the count of unknown attempts. Whatever a
+	// new Attempt means to its delivery, unless Quiet it tells about the endpoint: a
+	// success clears FailingSince and Failures; a failure adds to Failures and sets
+	// FailingSince if that is zero or if the last failure is more than 24 hours old.
+	// Hold and disabling apply as well.
+	//
+	// Deliver without an Attempt, and Release with one, are ErrInvalid.
 	Settle(ctx context.Context, s []Settlement) ([]Settled, error)
 }

@@ -279,7 +279,7 @@ func (c txConn) query(each func(row) error, query string, args ...any) (err erro
 }
 
 // batchSizes are the row counts for which multi-row statements are prepared.
-var batchSizes = [...]int{64, 16, 4, 1}
+var batchSizes = [...]int{64, 32, 16, 8, 4, 2, 1}
 
 // inBatches splits n rows into the sizes above and calls f for each piece.
 func inBatches(n int, f func(from, to int) error) error {

@@ -49,7 +49,8 @@ func checkSettlements(batch []store.Settlement) error {
 	return nil
 }
 
-// settler applies one batch: it reads all rows, decides, and writes all rows.
+// settler applies one batch: plain successes at once; of the rest it reads all rows,
+// decides, and writes all rows.
 type settler struct {
 	x     execer
 	now   int64
@@ -78,14 +79,23 @@ func (t *settler) run() ([]store.Settled, error) {
 	if len(t.batch) == 0 {
 		return t.out, nil
 	}
-	if err := t.load(); err != nil {
+	t.lanes = make(map[int64]*health)
+	slow, err := t.plain()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.load(slow); err != nil {
 		return nil, err
 	}
 	for i := range t.batch {
+		s, res := &t.batch[i], &t.out[i]
 		if d := &t.rows[i]; d.there {
-			if err := t.settle(&t.batch[i], d, &t.out[i]); err != nil {
+			if err := t.settle(s, d, res); err != nil {
 				return nil, err
 			}
+		} else if res.Accepted {
+			t.log = append(t.log, reported(s, t.now))
+			t.tell(s, res)
 		}
 	}
 	if err := insertAttempts(t.x, t.log); err != nil {
@@ -109,13 +119,71 @@ var selectSettled = newMulti(`SELECT v.column1, d.state, d.token, d.attempts, d.
 	FROM (VALUES `, "(?,?,?,?,?)", `) v CROSS JOIN hookpost_delivery d
 	ON d.event = v.column2 AND d.endpoint = v.column3 AND d.round = v.column4`)
 
-// load reads the deliveries and the health of their endpoints.
-func (t *settler) load() error {
+var updateHeld = newMulti(`UPDATE OR FAIL hookpost_delivery SET state = 3, unknown = 0, owner = NULL, leased_at = NULL, lease_until = NULL,
+	last_status = ?, finished_at = ?, reason = '' WHERE state = 2 AND (event, endpoint, round, token, attempts) IN (VALUES `, "(?,?,?,?,?)", ")")
+
+// plain settles what nearly all settlements are, successes under a lease that still
+// stands, without reading a row first. If one of them turns out not to be that, it
+// undoes itself. It returns the indexes of the settlements that are left.
+func (t *settler) plain() (rest []int, err error) {
+	byStatus := make(map[int][]int)
+	fast := 0
+	for i := range t.batch {
+		if s := &t.batch[i]; s.Verdict == store.Deliver && s.Hold <= 0 && s.DisableVersion == 0 {
+			byStatus[s.Attempt.Status] = append(byStatus[s.Attempt.Status], i)
+			fast++
+		} else {
+			rest = append(rest, i)
+		}
+	}
+	if fast == 0 {
+		return rest, nil
+	}
+	if _, err := t.x.exec("SAVEPOINT hookpost_plain"); err != nil {
+		return nil, err
+	}
+	updated := 0
+	for status, indexes := range byStatus {
+		err := inBatches(len(indexes), func(from, to int) error {
+			t.args = append(t.args[:0], status, t.now)
+			for _, i := range indexes[from:to] {
+				s := &t.batch[i]
+				t.args = append(t.args, s.ID.Event, s.ID.Endpoint, s.ID.Round, s.Token, s.Attempt.N)
+			}
+			n, err := t.x.exec(updateHeld.rows(to-from), t.args...)
+			updated += n
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	if updated < fast {
+		if _, err := t.x.exec("ROLLBACK TO hookpost_plain"); err != nil {
+			return nil, err
+		}
+		rest = rest[:0]
+		for i := range t.batch {
+			rest = append(rest, i)
+		}
+	} else {
+		for _, indexes := range byStatus {
+			for _, i := range indexes {
+				t.out[i] = store.Settled{Accepted: true, State: store.Delivered}
+				t.lanes[t.batch[i].ID.Endpoint] = nil
+			}
+		}
+	}
+	_, err = t.x.exec("RELEASE hookpost_plain")
+	return rest, err
+}
+
+// load reads the given deliveries, and the health of all endpoints.
+func (t *settler) load(indexes []int) error {
 	t.rows = make([]deliveryRow, len(t.batch))
-	t.lanes = make(map[int64]*health)
-	err := inBatches(len(t.batch), func(from, to int) error {
+	err := inBatches(len(indexes), func(from, to int) error {
 		t.args = t.args[:0]
-		for i := from; i < to; i++ {
+		for _, i := range indexes[from:to] {
 			id, n := t.batch[i].ID, 0
 			if a := t.batch[i].Attempt; a != nil {
 				n = a.N
@@ -166,12 +234,7 @@ func (t *settler) settle(s *store.Settlement, d *deliveryRow, res *store.Settled
 		}
 		t.log = append(t.log, reported(s, t.now))
 		res.Accepted = t.settleAttempt(s, d, deleted)
-		if s.Verdict == store.Deliver && !s.Quiet {
-			res.FailingSince = lane.succeeded(t.now)
-			res.Recovered = !res.FailingSince.IsZero()
-		} else if res.Accepted && !s.Quiet {
-			lane.failed(t.now)
-		}
+		t.tell(s, res)
 	}
 	res.State = visible(d.state, deleted)
 	lane.hold(s.Hold, t.now)
@@ -188,6 +251,20 @@ func (t *settler) settle(s *store.Settlement, d *deliveryRow, res *store.Settled
 		res.Disabled = true
 	}
 	return nil
+}
+
+// tell notes what a new report says about the receiver, of whatever consequence it
+// is to the delivery.
+func (t *settler) tell(s *store.Settlement, res *store.Settled) {
+	lane := t.lanes[s.ID.Endpoint]
+	switch {
+	case s.Quiet:
+	case s.Verdict == store.Deliver:
+		res.FailingSince = lane.succeeded(t.now)
+		res.Recovered = !res.FailingSince.IsZero()
+	default:
+		lane.failed(t.now)
+	}
 }
 
 // settleUnasked ends a lease under which no request was made. Its attempt number

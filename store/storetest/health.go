@@ -10,6 +10,7 @@ func healthChecks() []check {
 	return []check{
 		{"Health", "failures in a row are counted from the first one, a success ends the row and tells so once, and more than 24 hours without a failure start it anew: a pause of the application is not a failing receiver", health},
 		{"HealthQuiet", "a quiet settlement leaves the endpoint's health alone: test events say nothing about it", healthQuiet},
+		{"HealthOfStaleReports", "a failure reported after somebody else has leased the delivery still tells about the endpoint, once: the request was made and did fail", healthOfStaleReports},
 		{"HealthIsNotAChange", "attempts change neither the endpoint's version nor its set's: else every failure would make all caches stale", healthIsNotAChange},
 		{"DisableFailing", "an endpoint is disabled for failing only if it failed for the whole time, failed lately, and another endpoint had a success meanwhile: without one the fault is ours", disableFailing},
 	}
@@ -36,6 +37,26 @@ func (w *world) fail(ep store.Endpoint) {
 func (w *world) succeed(ep store.Endpoint) store.Settled {
 	w.Helper()
 	return w.attempt(ep, success)
+}
+
+func healthOfStaleReports(w *world) {
+	ep := w.endpoint()
+	id := w.send(ep)[0]
+	stale := w.take(id)
+	w.advance(claimParams().Lease)
+	w.takeOver()
+	current := w.take(id)
+	for range 2 { // the second is a repetition and changes nothing
+		if got := w.settle(failure(stale, time.Hour))[0]; got.Accepted {
+			w.Errorf("a failure under an old token was accepted")
+		}
+	}
+	if h := w.reload(ep).Health; h.Failures != 1 || h.FailingSince.IsZero() {
+		w.Errorf("after one stale failure: health %+v, want 1 failure", h)
+	}
+	if got := w.accepted(success(current)); !got.Recovered {
+		w.Errorf("success after it: got %+v, want Recovered", got)
+	}
 }
 
 func health(w *world) {
