@@ -296,6 +296,9 @@ func (s *Store) EndpointSet(ctx context.Context, scope store.Scope) (set store.E
 		set, err = endpointSet(c, scope)
 		return err
 	})
+	if err == nil {
+		s.targets.remember(set.Endpoints)
+	}
 	return set, err
 }
 

@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -19,7 +20,7 @@ func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) (out []store
 		return nil, s.write(ctx, func(*conn) error { return nil })
 	}
 	err = s.write(ctx, func(c *conn) error {
-		e := enqueuer{x: c, now: s.now(), compare: true, EnqueueParams: p}
+		e := enqueuer{x: c, now: s.now(), targets: &s.targets, compare: true, EnqueueParams: p}
 		out, err = e.run()
 		return err
 	})
@@ -52,6 +53,7 @@ func checkEvents(events []store.NewEvent) error {
 type enqueuer struct {
 	x       execer
 	now     int64
+	targets *targets
 	compare bool // the set version with the current one
 	store.EnqueueParams
 
@@ -128,18 +130,11 @@ func (e *enqueuer) checkTargets(fresh []int) error {
 			if int(e.of[i]) != k {
 				continue
 			}
-			from := len(nums)
-			sorted := true
-			for _, d := range e.Events[i].For {
-				sorted = sorted && (len(nums) == from || nums[len(nums)-1] < d.Endpoint)
-				nums = append(nums, d.Endpoint)
+			ev := &e.Events[i]
+			if twice(ev.For) {
+				return fmt.Errorf("%w: event %q is for the same endpoint twice", store.ErrInvalid, ev.ID)
 			}
-			if list := nums[from:]; !sorted {
-				slices.Sort(list)
-				if len(slices.Compact(list)) < len(list) {
-					return fmt.Errorf("%w: event %q is for the same endpoint twice", store.ErrInvalid, e.Events[i].ID)
-				}
-			}
+			nums = e.targets.unknown(nums, ev)
 		}
 		slices.Sort(nums)
 		nums = slices.Compact(nums)
@@ -160,6 +155,20 @@ func (e *enqueuer) checkTargets(fresh []int) error {
 		}
 	}
 	return nil
+}
+
+// twice reports whether an endpoint is in the list twice.
+func twice(list []store.NewDelivery) bool {
+	byNum := func(a, b store.NewDelivery) int { return cmp.Compare(a.Endpoint, b.Endpoint) }
+	if !slices.IsSortedFunc(list, byNum) {
+		list = slices.SortedFunc(slices.Values(list), byNum)
+	}
+	for i := 1; i < len(list); i++ {
+		if list[i-1].Endpoint == list[i].Endpoint {
+			return true
+		}
+	}
+	return false
 }
 
 // OR FAIL spares SQLite the journal by which it would undo half a statement. The

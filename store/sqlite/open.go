@@ -50,6 +50,7 @@ type Store struct {
 	wait    time.Duration
 	writer  writer
 	readers pool
+	targets targets
 
 	// payloadsFrom is where the oldest event may be whose payload is still there.
 	payloadsFrom struct {

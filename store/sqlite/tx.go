@@ -48,7 +48,7 @@ func (t *storeTx) Enqueue(ctx context.Context, events []store.NewEvent) (out []s
 		if _, err := x.exec("SAVEPOINT hookpost"); err != nil {
 			return err
 		}
-		e := enqueuer{x: x, now: t.store.now(), EnqueueParams: store.EnqueueParams{Events: events}}
+		e := enqueuer{x: x, now: t.store.now(), targets: &t.store.targets, EnqueueParams: store.EnqueueParams{Events: events}}
 		out, err = e.run()
 		if err != nil {
 			// With a context that has ended, nothing could be undone.
