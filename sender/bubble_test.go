@@ -153,16 +153,19 @@ func (b *bubble) start(st store.Store, o Options) *Sender {
 	b.t.Helper()
 	s := b.sender(st, o)
 	require.NoError(b.t, s.Start(b.t.Context()))
-	b.t.Cleanup(func() { b.stop(s, 0) })
+	b.t.Cleanup(func() { b.end(s) })
 	return s
 }
 
-// stop gives a Sender d to stop. With 0 nothing is waited for.
+// stop gives a Sender d to stop.
 func (b *bubble) stop(s *Sender, d time.Duration) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	return s.Stop(ctx)
 }
+
+// end stops a Sender at once, whatever is under way.
+func (b *bubble) end(s *Sender) { _ = b.stop(s, 0) }
 
 // endpoint registers a host for all event types.
 func (b *bubble) endpoint(t *Tenant, host string) store.Endpoint {

@@ -260,7 +260,7 @@ func TestWindowEndsWhileDisabled(t *testing.T) {
 		receiver.Script(sendertest.Status(200))
 		_, err = w.EnableEndpoint(t.Context(), ep.ID)
 		require.NoError(t, err)
-		w.pass(80 * time.Hour)
+		w.pass(12 * time.Hour)
 		require.Equal(t, n+1, receiver.Count())
 		require.Equal(t, young, decode(t, receiver.Requests()[n]).ID)
 		require.Equal(t, store.Exhausted, w.delivery(&w.Tenant, old, ep).State)

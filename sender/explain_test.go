@@ -2,6 +2,7 @@ package sender_test
 
 import (
 	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,11 +46,11 @@ func TestExplain(t *testing.T) {
 		"under way":              {send(sendertest.Answer{Delay: time.Second}), sender.WhyPending, "Attempt 1 is under way."},
 		"waiting while disabled": {then(send(sendertest.Status(500)), disable), sender.WhyPending, "Waiting: the endpoint is disabled (debugging)."},
 		"exhausted": {
-			then(send(sendertest.Status(500)), func(t *testing.T, w *world, _ store.Endpoint, _ string) { w.pass(70 * time.Hour) }),
-			sender.WhyExhausted, "Given up at 2000-01-03 19:35:00 UTC, after 11 attempts: ",
+			then(send(sendertest.Status(500)), func(t *testing.T, w *world, _ store.Endpoint, _ string) { w.pass(8 * time.Hour) }),
+			sender.WhyExhausted, "Given up at 2000-01-01 07:35:00 UTC, after 5 attempts: ",
 		},
 		"window ended while disabled": {
-			then(then(send(sendertest.Status(500)), disable), func(t *testing.T, w *world, _ store.Endpoint, _ string) { w.pass(73 * time.Hour) }),
+			then(then(send(sendertest.Status(500)), disable), func(t *testing.T, w *world, _ store.Endpoint, _ string) { w.pass(9 * time.Hour) }),
 			sender.WhyExhausted, "disabled",
 		},
 		"gone": {send(sendertest.Status(410)), sender.WhyExhausted, "410 Gone"},
@@ -126,7 +127,7 @@ func TestExplain(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			inBubble(t, sender.Options{}, func(t *testing.T, w *world) {
+			inBubble(t, sender.Options{GiveUpAfter: 8 * time.Hour}, func(t *testing.T, w *world) {
 				ep := w.endpoint(&w.Tenant, "shop.example", "payment.*")
 				id := tc.do(t, w, ep)
 				x, err := w.Explain(t.Context(), id, ep.ID)
@@ -171,20 +172,20 @@ func TestExplainEndpointCreatedLater(t *testing.T) {
 // erased is a store in which all payloads were erased.
 type erased struct {
 	store.Store
-	at time.Time
+	at atomic.Pointer[time.Time]
 }
 
 func (s *erased) Event(ctx context.Context, scope store.Scope, id string) (store.Event, error) {
 	ev, err := s.Store.Event(ctx, scope, id)
-	if !s.at.IsZero() {
-		ev.Body, ev.ErasedAt = nil, s.at
+	if at := s.at.Load(); at != nil {
+		ev.Body, ev.ErasedAt = nil, *at
 	}
 	return ev, err
 }
 
 func (s *erased) Claim(ctx context.Context, p store.ClaimParams) (store.Claims, error) {
 	claims, err := s.Store.Claim(ctx, p)
-	if !s.at.IsZero() {
+	if s.at.Load() != nil {
 		for i := range claims.Deliveries {
 			claims.Deliveries[i].Body, claims.Deliveries[i].Erased = nil, true
 		}
@@ -202,7 +203,7 @@ func TestExplainErased(t *testing.T) {
 		ep := w.endpoint(&s.Tenant, "shop.example")
 		delivered, waits := w.send(&s.Tenant, "push"), w.send(&s.Tenant, "push")
 		w.pass(time.Minute)
-		st.at = time.Now()
+		st.at.Store(ptr(time.Now()))
 		for _, pause := range []time.Duration{0, time.Hour} { // before and after the retry would have been due
 			w.pass(pause)
 			x, err := s.Explain(t.Context(), waits, ep.ID)

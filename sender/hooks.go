@@ -21,7 +21,9 @@ type Hooks struct {
 	// the given time, for a minute at least: an answer gone wrong now and then is not
 	// worth a call.
 	EndpointRecovered func(ctx context.Context, ep store.Endpoint, failingSince time.Time)
-	// DeliveryExhausted is called when a delivery has been given up.
+	// DeliveryExhausted is called when a delivery has been given up. It does not
+	// hear of test events, nor of deliveries whose time ended while their endpoint
+	// was disabled.
 	DeliveryExhausted func(ctx context.Context, d Exhaustion)
 }
 

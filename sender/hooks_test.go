@@ -20,15 +20,15 @@ func TestHookExhausted(t *testing.T) {
 		w.receiver("shop.example", sendertest.Status(500), sendertest.Answer{Fault: sendertest.Close})
 		ep := w.endpoint(acme, "shop.example")
 		id := w.send(acme, "push")
-		require.Empty(t, h.exhausted)
+		require.Empty(t, h.soFar().exhausted)
 		w.pass(time.Minute)
 		d := w.delivery(acme, id, ep)
 		require.Equal(t, []sender.Exhaustion{{
 			Scope: acme.Scope(), Delivery: d.ID, EventID: id, EventType: "push", EndpointID: ep.ID, Reason: d.Reason,
-		}}, h.exhausted)
+		}}, h.soFar().exhausted)
 		require.Contains(t, d.Reason, "2 failed attempts")
-		require.Empty(t, h.disabled)
-		require.Empty(t, h.recovered)
+		require.Empty(t, h.soFar().disabled)
+		require.Empty(t, h.soFar().recovered)
 	})
 }
 
@@ -38,18 +38,52 @@ func TestHookRecovered(t *testing.T) {
 		w.receiver("shop.example", sendertest.Status(200), sendertest.Status(500), sendertest.Status(500), sendertest.Status(200))
 		ep := w.endpoint(&w.Tenant, "shop.example")
 		w.send(&w.Tenant, "push")
-		require.Empty(t, h.recovered, "it was not failing")
+		require.Empty(t, h.soFar().recovered, "it was not failing")
 		w.pass(time.Hour)
 		failing := time.Now()
 		w.send(&w.Tenant, "push")
 		require.Equal(t, failing.UTC().Truncate(time.Second), w.current(&w.Tenant, ep).FailingSince.UTC().Truncate(time.Second))
 		w.pass(35 * time.Minute)
-		require.Len(t, h.recovered, 1)
-		require.WithinDuration(t, failing, h.recovered[0], time.Millisecond)
+		require.Len(t, h.soFar().recovered, 1)
+		require.WithinDuration(t, failing, h.soFar().recovered[0], time.Millisecond)
 		require.Zero(t, w.current(&w.Tenant, ep).FailingSince)
 		w.send(&w.Tenant, "push")
-		require.Len(t, h.recovered, 1)
+		require.Len(t, h.soFar().recovered, 1)
 		require.Contains(t, w.log.String(), "recovered")
+	})
+}
+
+// An answer gone wrong now and then is not worth a call.
+func TestHookRecoveredOnlyAfterAMinute(t *testing.T) {
+	for name, pause := range map[string]time.Duration{"half a minute": 30 * time.Second, "two minutes": 2 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			var h heard
+			inBubble(t, sender.Options{Hooks: h.hooks(), Schedule: retry.Steps(pause)}, func(t *testing.T, w *world) {
+				w.receiver("shop.example", sendertest.Status(500), sendertest.Status(200))
+				w.endpoint(&w.Tenant, "shop.example")
+				w.send(&w.Tenant, "push")
+				w.pass(pause)
+				require.Equal(t, pause >= time.Minute, len(h.soFar().recovered) == 1)
+			})
+		})
+	}
+}
+
+// The hook does not hear of a test event that fails, nor of deliveries whose time ends while their endpoint is disabled.
+func TestHookExhaustedIsSpared(t *testing.T) {
+	var h heard
+	inBubble(t, sender.Options{Hooks: h.hooks(), GiveUpAfter: time.Hour}, func(t *testing.T, w *world) {
+		w.receiver("shop.example", sendertest.Status(500), sendertest.Answer{Fault: sendertest.Close})
+		ep := w.endpoint(&w.Tenant, "shop.example")
+		id := w.send(&w.Tenant, "push")
+		_, err := w.SendTest(t.Context(), ep.ID)
+		require.NoError(t, err)
+		w.pass(time.Minute)
+		_, err = w.DisableEndpoint(t.Context(), ep.ID, "")
+		require.NoError(t, err)
+		w.pass(2 * time.Hour)
+		require.Equal(t, store.Exhausted, w.delivery(&w.Tenant, id, ep).State)
+		require.Empty(t, h.soFar().exhausted)
 	})
 }
 

@@ -328,6 +328,9 @@ func TestCancelledContext(t *testing.T) {
 		require.ErrorIs(t, err, context.Canceled, method)
 		require.False(t, errors.Is(err, sender.ErrOutcomeUnknown), method)
 	}
+	receipt, err := s.Send(cause, sender.Event{Type: "push"})
+	require.ErrorIs(t, err, context.Canceled)
+	require.NotEmpty(t, receipt.ID, "it can be sent again under the same id")
 	require.ErrorIs(t, s.Start(cause), context.Canceled)
 	requireEmpty(t, &s.Tenant)
 	require.NoError(t, s.Start(t.Context()), "Start can be tried again")

@@ -67,7 +67,7 @@ func TestHangingEndpointsSlowNobody(t *testing.T) {
 			}
 		}
 		require.NoError(t, s.Start(t.Context()))
-		defer b.stop(s, 0)
+		defer b.end(s)
 		took := b.live(s, 15*time.Second, func(i int) bool { return !dead(i) })
 		require.GreaterOrEqual(t, len(took), 300*90)
 		require.LessOrEqual(t, took[len(took)/2], time.Millisecond)
@@ -98,7 +98,7 @@ func TestManyHangingEndpointsShareHalfTheSlots(t *testing.T) {
 			b.endpoint(&s.Tenant, host(i))
 		}
 		require.NoError(t, s.Start(t.Context()))
-		defer b.stop(s, 0)
+		defer b.end(s)
 		b.pass(time.Minute) // nobody is known at first; now all are
 		took := b.live(s, 20*time.Second, func(i int) bool { return i >= hanging })
 		require.GreaterOrEqual(t, len(took), 400*5)
@@ -127,7 +127,7 @@ func TestABacklogDoesNotStarveOthers(t *testing.T) {
 			b.send(&s.Tenant, "")
 		}
 		require.NoError(t, s.Start(t.Context()))
-		defer b.stop(s, 0)
+		defer b.end(s)
 		b.pass(3 * time.Second)
 		require.Len(t, b.net.arrivals(host(1)), 200)
 		require.Len(t, b.net.arrivals(host(2)), 200)
@@ -165,7 +165,7 @@ func TestHandOffDoesNotStarveTheBacklog(t *testing.T) {
 		require.Equal(t, 400, b.count(old, store.Delivered))
 		cancel()
 		wg.Wait()
-		b.stop(s, 0)
+		b.end(s)
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -130,7 +131,7 @@ func TestSealedSecretDoesNotMove(t *testing.T) {
 			require.NoError(t, err)
 		}
 		require.NoError(t, s.Start(t.Context()))
-		defer b.stop(s, time.Minute)
+		defer b.end(s)
 		for _, tenant := range places {
 			b.send(tenant, "")
 		}
@@ -146,12 +147,13 @@ func TestSealedSecretDoesNotMove(t *testing.T) {
 func TestSecretsStayOutOfLogsAndErrors(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		ring, key := newRing(t, "2026")
-		status := 500
+		var status atomic.Int64
+		status.Store(500)
 		b.net.answer = func(context.Context, string, string) (int, error) {
-			if status == 0 {
+			if status.Load() == 0 {
 				panic("transport")
 			}
-			return status, nil
+			return int(status.Load()), nil
 		}
 		s := b.start(b.mem, Options{Keyring: ring, Schedule: everySecond{}})
 		const given = "a-secret-of-the-merchant-0123456789"
@@ -167,9 +169,9 @@ func TestSecretsStayOutOfLogsAndErrors(t *testing.T) {
 		})
 		require.NoError(t, err)
 		b.send(&s.Tenant, "a")
-		for _, next := range []int{0, 429, 503, 410} {
+		for _, next := range []int64{0, 429, 503, 410} {
 			b.pass(3 * time.Second)
-			status = next
+			status.Store(next)
 		}
 		b.pass(2 * time.Second)
 		history, err := s.EndpointHistory(t.Context(), ep.ID)

@@ -193,16 +193,23 @@ func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, 
 	l.offers++
 	room = make(map[int64]int, len(l.busy))
 	slowRoom := l.slowRoom(now)
-	for num, la := range l.busy {
-		r := la.room - la.inFlight
-		switch {
-		case now.Before(la.blocked):
-			r = 0
-		case la.slow(now):
-			r = max(0, min(r, slowRoom))
-			slowRoom -= r
+	// Of the slow ones those come first that are known to have something to send.
+	for _, known := range [2]bool{true, false} {
+		for num, la := range l.busy {
+			slow := la.slow(now)
+			if known != (la.backlog || !slow) {
+				continue
+			}
+			r := la.room - la.inFlight
+			switch {
+			case now.Before(la.blocked):
+				r = 0
+			case slow:
+				r = max(0, min(r, slowRoom))
+				slowRoom -= r
+			}
+			room[num] = max(0, r)
 		}
-		room[num] = max(0, r)
 	}
 	return slots, room, l.defaultRoom()
 }

@@ -124,23 +124,29 @@ func TestFiveUnknownInARowCountAsAFailure(t *testing.T) {
 // A test event gets one attempt: five unknown ones end it.
 func TestFiveUnknownEndATestEvent(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		b.net.answer = func(ctx context.Context, _, _ string) (int, error) { return never(ctx) }
-		process := b.mortal()
+		var process *mortal
+		b.net.answer = func(ctx context.Context, _, _ string) (int, error) {
+			process.dead.Store(true)
+			return never(ctx)
+		}
+		process = b.mortal()
 		s := b.start(process, Options{})
 		ep, _, err := s.CreateEndpoint(t.Context(), EndpointSpec{URL: "https://h.example/", EventTypes: []string{"*"}})
 		require.NoError(t, err)
 		for range store.MaxUnknown {
-			b.pass(2 * time.Second)
-			process.dead.Store(true)
+			b.pass(time.Second)
+			require.True(t, process.dead.Load())
 			process = b.mortal()
 			s = b.start(process, Options{})
-			b.pass(20 * time.Second)
+			b.pass(25 * time.Second)
 		}
 		b.pass(time.Hour)
 		list, err := s.Deliveries(t.Context(), store.DeliveryQuery{EndpointID: ep.ID})
 		require.NoError(t, err)
 		require.Len(t, list, 1)
-		require.Equal(t, store.Exhausted, list[0].State, list[0].Reason)
+		require.Equal(t, store.Exhausted, list[0].State)
+		require.Contains(t, list[0].Reason, "without a report")
+		require.Len(t, b.net.arrivals(""), store.MaxUnknown)
 		now, err := s.Endpoint(t.Context(), ep.ID)
 		require.NoError(t, err)
 		require.Zero(t, now.Failures)
@@ -211,7 +217,7 @@ func TestReleaseIsNotCharged(t *testing.T) {
 		b.endpoint(&s.Tenant, host(1))
 		b.send(&s.Tenant, "a")
 		require.NoError(t, s.Start(t.Context()))
-		defer b.stop(s, time.Minute)
+		defer b.end(s)
 		b.pass(31 * time.Second)
 		require.Greater(t, claims, 2)
 		require.Empty(t, b.net.arrivals(""), "no attempt starts that its lease does not outlast")

@@ -146,6 +146,42 @@ func TestEnableElsewhereEndsAHold(t *testing.T) {
 	})
 }
 
+// An endpoint that another process disables or deletes between the claim of a
+// delivery and the reading of the endpoint is not sent to.
+func TestEndpointEndsWhileItIsClaimed(t *testing.T) {
+	for _, end := range []func(*Sender, context.Context, string) error{
+		func(s *Sender, ctx context.Context, id string) error {
+			_, err := s.DisableEndpoint(ctx, id, "")
+			return err
+		},
+		func(s *Sender, ctx context.Context, id string) error { return s.DeleteEndpoint(ctx, id) },
+	} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			console := b.sender(b.mem, Options{})
+			ep := b.endpoint(&console.Tenant, host(1))
+			b.send(&console.Tenant, "a")
+			loaded := 0
+			b.start(&brokenStore{Store: b.mem, before: func(ctx context.Context, method string) error {
+				if method != "LoadEndpoints" {
+					return nil
+				}
+				loaded++
+				return end(console, ctx, ep.ID)
+			}}, Options{})
+			b.pass(time.Minute)
+			require.Equal(t, 1, loaded)
+			require.Empty(t, b.net.arrivals(""))
+			require.Empty(t, b.log.lines())
+			d, attempts := b.delivery(&console.Tenant, "a")
+			require.NotEqual(t, store.Delivered, d.State)
+			if d.State == store.Pending { // a deletion may mark it before it is given back
+				require.Zero(t, d.Attempts)
+				require.Empty(t, attempts)
+			}
+		})
+	}
+}
+
 // retryAfterOnce answers the first request with 429 and a pause of an hour.
 func retryAfterOnce(n *fakeNet) func(http.RoundTripper) http.RoundTripper {
 	return func(http.RoundTripper) http.RoundTripper {

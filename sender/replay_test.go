@@ -43,13 +43,13 @@ func TestReplay(t *testing.T) {
 	})
 }
 
-// A replay has a schedule and 72 hours of its own.
+// A replay has a schedule and a deadline of its own.
 func TestReplayHasItsOwnSchedule(t *testing.T) {
-	inBubble(t, sender.Options{DisableAfter: -1}, func(t *testing.T, w *world) {
+	inBubble(t, sender.Options{GiveUpAfter: 8 * time.Hour}, func(t *testing.T, w *world) {
 		receiver := w.receiver("shop.example", sendertest.Status(500))
 		ep := w.endpoint(&w.Tenant, "shop.example")
 		id := w.send(&w.Tenant, "push")
-		w.pass(70 * time.Hour)
+		w.pass(9 * time.Hour)
 		first := w.delivery(&w.Tenant, id, ep)
 		require.Equal(t, store.Exhausted, first.State)
 		n := receiver.Count()
@@ -58,7 +58,7 @@ func TestReplayHasItsOwnSchedule(t *testing.T) {
 		require.NoError(t, err)
 		w.pass(3 * time.Hour)
 		require.Equal(t, []time.Duration{0, 5 * time.Minute, 35 * time.Minute, 155 * time.Minute}, offsets(start, receiver.Requests()[n:]))
-		w.pass(70 * time.Hour)
+		w.pass(9 * time.Hour)
 		d, _, err := w.Delivery(t.Context(), again)
 		require.NoError(t, err)
 		require.Equal(t, store.Exhausted, d.State)
@@ -108,7 +108,10 @@ func TestReplayRefused(t *testing.T) {
 		}
 		_, err = w.EnableEndpoint(t.Context(), ep.ID)
 		require.NoError(t, err)
+		require.NoError(t, w.Stop(t.Context()))
 		w.pass(31 * day) // payloads are kept for 30
+		require.NoError(t, w.another(sender.Options{}).Start(t.Context()))
+		w.pass(2 * time.Minute)
 		event, err := w.Event(t.Context(), id)
 		require.NoError(t, err)
 		require.False(t, event.ErasedAt.IsZero())
@@ -126,7 +129,7 @@ func TestCancel(t *testing.T) {
 		d := w.delivery(&w.Tenant, id, ep)
 		require.NoError(t, w.Cancel(t.Context(), d.ID, "sent by mistake"))
 		require.ErrorIs(t, w.Cancel(t.Context(), d.ID, "again"), store.ErrFinished)
-		w.pass(80 * time.Hour)
+		w.pass(12 * time.Hour)
 		require.Equal(t, 1, receiver.Count())
 		d = w.delivery(&w.Tenant, id, ep)
 		require.Equal(t, store.Cancelled, d.State)

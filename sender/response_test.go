@@ -2,8 +2,8 @@ package sender_test
 
 import (
 	"context"
-	"fmt"
 	"net/http"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -127,30 +127,40 @@ func TestGiveUpAfterCapsSchedules(t *testing.T) {
 	}
 }
 
-// heard collects what hooks were told.
-type heard struct {
-	mu        sync.Mutex
+// told is what hooks were told.
+type told struct {
 	disabled  []store.Endpoint
 	recovered []time.Time
 	exhausted []sender.Exhaustion
 }
 
+// heard collects what hooks are told.
+type heard struct {
+	mu sync.Mutex
+	told
+}
+
+func (h *heard) soFar() told {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return told{slices.Clone(h.disabled), slices.Clone(h.recovered), slices.Clone(h.exhausted)}
+}
+
 func (h *heard) hooks() sender.Hooks {
+	note := func(f func()) {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		f()
+	}
 	return sender.Hooks{
 		EndpointDisabled: func(_ context.Context, ep store.Endpoint) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.disabled = append(h.disabled, ep)
+			note(func() { h.disabled = append(h.disabled, ep) })
 		},
 		EndpointRecovered: func(_ context.Context, _ store.Endpoint, since time.Time) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.recovered = append(h.recovered, since)
+			note(func() { h.recovered = append(h.recovered, since) })
 		},
 		DeliveryExhausted: func(_ context.Context, d sender.Exhaustion) {
-			h.mu.Lock()
-			defer h.mu.Unlock()
-			h.exhausted = append(h.exhausted, d)
+			note(func() { h.exhausted = append(h.exhausted, d) })
 		},
 	}
 }
@@ -169,13 +179,13 @@ func TestGone(t *testing.T) {
 		now := w.current(&w.Tenant, ep)
 		require.Equal(t, store.Disabled, now.State)
 		require.Contains(t, now.Reason, "410 Gone")
-		require.Len(t, h.disabled, 1)
-		require.Equal(t, now, h.disabled[0])
+		require.Len(t, h.soFar().disabled, 1)
+		require.Equal(t, now, h.soFar().disabled[0])
 		require.Contains(t, w.log.String(), ep.ID)
-		require.Len(t, h.exhausted, 1)
+		require.Len(t, h.soFar().exhausted, 1)
 		require.Equal(t, sender.Exhaustion{
 			Scope: ep.Scope, Delivery: d.ID, EventID: gone, EventType: "push", EndpointID: ep.ID, Reason: d.Reason, LastStatus: 410,
-		}, h.exhausted[0])
+		}, h.soFar().exhausted[0])
 
 		w.pass(time.Hour)
 		require.Equal(t, 2, receiver.Count())
@@ -203,7 +213,7 @@ func TestGoneAfterAnEdit(t *testing.T) {
 		w.pass(5 * time.Second)
 		require.Equal(t, store.Enabled, w.current(&w.Tenant, ep).State)
 		require.Equal(t, store.Exhausted, w.delivery(&w.Tenant, id, ep).State)
-		require.Empty(t, h.disabled)
+		require.Empty(t, h.soFar().disabled)
 	})
 }
 
@@ -211,77 +221,84 @@ func TestGoneAfterAnEdit(t *testing.T) {
 // succeeded meanwhile: else the fault may be ours.
 func TestAutoDisable(t *testing.T) {
 	for name, tc := range map[string]struct {
-		o        sender.Options
+		after    time.Duration // Options.DisableAfter
 		dead     []sendertest.Answer
 		other    sendertest.Answer
 		disabled bool
 	}{
-		"another one succeeds":  {sender.Options{}, []sendertest.Answer{sendertest.Status(500)}, sendertest.Status(200), true},
-		"timeouts":              {sender.Options{}, []sendertest.Answer{{Fault: sendertest.Hang}}, sendertest.Status(200), true},
-		"no other one succeeds": {sender.Options{}, []sendertest.Answer{sendertest.Status(500)}, sendertest.Status(500), false},
-		"switched off":          {sender.Options{DisableAfter: -1}, []sendertest.Answer{sendertest.Status(500)}, sendertest.Status(200), false},
+		"another one succeeds":  {0, []sendertest.Answer{sendertest.Status(500)}, sendertest.Status(200), true},
+		"timeouts":              {12 * time.Hour, []sendertest.Answer{{Fault: sendertest.Hang}}, sendertest.Status(200), true},
+		"no other one succeeds": {12 * time.Hour, []sendertest.Answer{sendertest.Status(500)}, sendertest.Status(500), false},
+		"switched off":          {-1, []sendertest.Answer{sendertest.Status(500)}, sendertest.Status(200), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var h heard
-			tc.o.Hooks = h.hooks()
-			tc.o.Schedule = retry.None
-			inBubble(t, tc.o, func(t *testing.T, w *world) {
+			after, reason := tc.after, "no success for 12h0m0s"
+			switch {
+			case after == 0:
+				after, reason = 5*day, "no success for 5 days"
+			case after < 0:
+				after = 12 * time.Hour
+			}
+			inBubble(t, sender.Options{Hooks: h.hooks(), Schedule: retry.None, DisableAfter: tc.after}, func(t *testing.T, w *world) {
 				dead := w.receiver("dead.example", tc.dead...)
 				w.receiver("other.example", tc.other)
 				ep := w.endpoint(&w.Tenant, "dead.example")
 				other := w.endpoint(w.For("acme", store.Test), "other.example")
-				hour := func() {
+				shift := func() {
 					w.send(&w.Tenant, "push")
 					w.send(w.For("acme", store.Test), "push")
-					w.pass(8 * time.Hour)
+					w.pass(after / 15)
 				}
-				for range 15 { // to just before five days
-					hour()
+				for range 14 {
+					shift()
 				}
-				w.pass(-0)
-				require.Equal(t, 15, dead.Count())
-				hour()
+				require.Equal(t, store.Enabled, w.current(&w.Tenant, ep).State, "too early")
+				shift()
+				shift()
+				require.GreaterOrEqual(t, dead.Count(), 15)
 				now := w.current(&w.Tenant, ep)
 				require.Equal(t, store.Enabled, w.current(w.For("acme", store.Test), other).State)
 				if !tc.disabled {
 					require.Equal(t, store.Enabled, now.State)
-					require.Empty(t, h.disabled)
+					require.Empty(t, h.soFar().disabled)
 					return
 				}
 				require.Equal(t, store.Disabled, now.State)
-				require.Equal(t, "no success for 5 days", now.Reason)
-				require.Len(t, h.disabled, 1)
-				require.Equal(t, ep.ID, h.disabled[0].ID)
-				require.Equal(t, store.Disabled, h.disabled[0].State)
+				require.Equal(t, reason, now.Reason)
+				require.Len(t, h.soFar().disabled, 1)
+				require.Equal(t, ep.ID, h.soFar().disabled[0].ID)
+				require.Equal(t, store.Disabled, h.soFar().disabled[0].State)
 				n := dead.Count()
-				hour()
+				shift()
 				require.Equal(t, n, dead.Count())
 
 				// Enabled again, it starts from the beginning.
 				_, err := w.EnableEndpoint(t.Context(), ep.ID)
 				require.NoError(t, err)
 				for range 6 {
-					hour()
+					shift()
 				}
 				require.Equal(t, store.Enabled, w.current(&w.Tenant, ep).State)
-				require.Len(t, h.disabled, 1)
+				require.Len(t, h.soFar().disabled, 1)
 			})
 		})
 	}
 }
 
-func TestOneSuccessEndsTheFiveDays(t *testing.T) {
-	inBubble(t, sender.Options{Schedule: retry.None}, func(t *testing.T, w *world) {
+func TestOneSuccessEndsTheFailing(t *testing.T) {
+	inBubble(t, sender.Options{Schedule: retry.None, DisableAfter: 15 * time.Hour}, func(t *testing.T, w *world) {
 		receiver := w.receiver("shop.example", sendertest.Status(500))
 		ep := w.endpoint(&w.Tenant, "shop.example")
 		w.endpoint(&w.Tenant, "other.example")
-		for i := range 24 { // 8 days
+		for i := range 24 {
 			if i == 12 {
 				receiver.Script(sendertest.Status(200), sendertest.Status(500))
 			}
 			w.send(&w.Tenant, "push")
-			w.pass(8 * time.Hour)
+			w.pass(time.Hour)
 		}
-		require.Equal(t, store.Enabled, w.current(&w.Tenant, ep).State, fmt.Sprint(receiver.Count()))
+		require.Equal(t, store.Enabled, w.current(&w.Tenant, ep).State)
+		require.Equal(t, 24, receiver.Count())
 	})
 }

@@ -1,41 +1,45 @@
 package sender_test
 
 import (
-	"context"
-	"net/http"
-	"net/http/httptest"
-	"net/netip"
-	"sync/atomic"
+	"fmt"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/hookpost/hookpost/sender"
+	"github.com/hookpost/hookpost/sender/sendertest"
 	"github.com/hookpost/hookpost/store"
-	"github.com/hookpost/hookpost/store/memory"
+	"github.com/hookpost/hookpost/verifier"
 )
 
-func TestSmoke(t *testing.T) {
-	var n atomic.Int64
-	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { n.Add(1) }))
-	defer srv.Close()
-	s, err := sender.New(memory.New(), &sender.Options{HTTP: sender.HTTPOptions{Egress: sender.Egress{Allow: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}}})
+// Everything at once and in earnest: real sockets, real time.
+func TestSenderOverTheNetwork(t *testing.T) {
+	const events = 500
+	receiver := sendertest.NewReceiver(t)
+	o := sender.Options{}
+	o.HTTP.Egress.Allow = sendertest.Loopback()
+	s := startReal(t, &o)
+	ep, secret, err := s.CreateEndpoint(t.Context(), sender.EndpointSpec{URL: receiver.URL(), EventTypes: []string{"payment.*"}})
 	require.NoError(t, err)
-	require.NoError(t, s.Start(t.Context()))
-	_, secret, err := s.CreateEndpoint(t.Context(), sender.EndpointSpec{URL: srv.URL, EventTypes: []string{"payment.*"}})
-	require.NoError(t, err)
-	require.NotEmpty(t, secret.Reveal())
-	for range 1000 {
-		r, err := s.Send(t.Context(), sender.Event{Type: "payment.succeeded", Data: map[string]any{"a": 1}})
+	for i := range events {
+		receipt, err := s.Send(t.Context(), sender.Event{ID: fmt.Sprintf("evt_%d", i), Type: "payment.succeeded", Data: i})
 		require.NoError(t, err)
-		require.Equal(t, 1, r.Deliveries)
+		require.Equal(t, 1, receipt.Deliveries)
 	}
-	require.Eventually(t, func() bool { return n.Load() == 1001 }, 5*time.Second, time.Millisecond)
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	require.NoError(t, s.Stop(ctx))
-	d, err := s.Deliveries(t.Context(), store.DeliveryQuery{States: []store.State{store.Delivered}, Limit: 1000})
+	requests := receiver.Wait(events + 1) // and the test event
+	require.NoError(t, s.Stop(t.Context()))
+	require.Equal(t, events+1, receiver.Count())
+
+	v, err := verifier.New(secret.Reveal(), nil)
 	require.NoError(t, err)
-	require.Len(t, d, 1000)
+	seen := make(map[string]bool)
+	for _, r := range requests {
+		event, err := v.ConstructEvent(r.Body, r.Header)
+		require.NoError(t, err)
+		require.False(t, seen[event.ID], "%s came twice", event.ID)
+		seen[event.ID] = true
+	}
+	delivered, err := s.Deliveries(t.Context(), store.DeliveryQuery{EndpointID: ep.ID, States: []store.State{store.Delivered}, Limit: 1000})
+	require.NoError(t, err)
+	require.Len(t, delivered, events+1)
 }

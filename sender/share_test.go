@@ -220,13 +220,13 @@ func TestLeaseOfARepeatedCommitCountsFromTheFirstTry(t *testing.T) {
 		st.after = func(_ context.Context, method string) error {
 			if method == "Enqueue" {
 				if calls++; calls == 1 {
-					time.Sleep(6 * time.Second) // the lease is 15 s, the timeout 10 s
+					time.Sleep(9 * time.Second) // the lease is 15 s, the timeout 10 s
 					return store.ErrUnknownCommit
 				}
 			}
 			return nil
 		}
-		b.net.answer = func(ctx context.Context, _, _ string) (int, error) { return late(ctx, 9500*time.Millisecond, 200) }
+		b.net.answer = func(ctx context.Context, _, _ string) (int, error) { return late(ctx, 9900*time.Millisecond, 200) }
 		s := b.start(st, Options{})
 		other := b.start(b.mem, Options{})
 		b.endpoint(&s.Tenant, host(1))

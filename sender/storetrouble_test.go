@@ -156,6 +156,35 @@ func TestStoreFailsAtRandom(t *testing.T) {
 	}
 }
 
+// A step of upkeep that hangs ends, and the others go on.
+func TestUpkeepHangs(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var hung atomic.Bool
+		st := &brokenStore{Store: b.mem, before: func(ctx context.Context, method string) error {
+			if method == "Expire" && hung.CompareAndSwap(false, true) {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}}
+		var answers atomic.Int64
+		b.net.answer = func(context.Context, string, string) (int, error) {
+			if answers.Add(1) == 1 {
+				return 500, nil
+			}
+			return 200, nil
+		}
+		s := b.start(st, Options{Schedule: everySecond{}})
+		b.endpoint(&s.Tenant, host(1))
+		b.pass(30 * time.Second)
+		require.True(t, hung.Load())
+		b.send(&s.Tenant, "a")
+		b.pass(upkeepTimeout)
+		d, _ := b.delivery(&s.Tenant, "a")
+		require.Equal(t, store.Delivered, d.State)
+	})
+}
+
 // A store that is away altogether: one line about it in ten seconds, with the
 // number of those left out.
 func TestTroubleIsLoggedOnceInTenSeconds(t *testing.T) {

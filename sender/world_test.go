@@ -1,13 +1,12 @@
 package sender_test
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
-	"net/url"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -29,7 +28,7 @@ type world struct {
 	t   *testing.T
 	st  *memory.Store
 	net *network
-	log *bytes.Buffer // what the Sender logged
+	log *logBook // what the Sender logged
 }
 
 // inBubble runs f with a started Sender in a bubble of fake time. The options'
@@ -46,7 +45,7 @@ func inBubble(t *testing.T, o sender.Options, f func(t *testing.T, w *world)) {
 // newWorld makes a world whose Sender is not started. It stops with the test.
 func newWorld(t *testing.T, o sender.Options) *world {
 	t.Helper()
-	w := &world{t: t, st: memory.New(), net: &network{hosts: make(map[string]*sendertest.Transport)}, log: new(bytes.Buffer)}
+	w := &world{t: t, st: memory.New(), net: &network{hosts: make(map[string]*sendertest.Transport)}, log: new(logBook)}
 	w.Sender = w.another(o)
 	return w
 }
@@ -185,6 +184,24 @@ func (n *network) RoundTrip(req *http.Request) (*http.Response, error) {
 	return n.at(req.URL.Hostname()).RoundTrip(req)
 }
 
+// logBook keeps what is logged.
+type logBook struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *logBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *logBook) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
+}
+
 // offsets returns when requests arrived after start, to the millisecond.
 func offsets(start time.Time, requests []sendertest.Request) []time.Duration {
 	after := make([]time.Duration, len(requests))
@@ -225,13 +242,6 @@ type durable struct{ store.Store }
 func (durable) Durable() bool { return true }
 
 func ptr[T any](v T) *T { return &v }
-
-func host(t *testing.T, raw string) string {
-	t.Helper()
-	u, err := url.Parse(raw)
-	require.NoError(t, err)
-	return u.Hostname()
-}
 
 var errBoom = errors.New("boom")
 
