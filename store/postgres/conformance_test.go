@@ -1,0 +1,93 @@
+package postgres_test
+
+import (
+	"context"
+	"database/sql"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	_ "github.com/lib/pq"
+	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
+
+	"github.com/hookpost/hookpost/store"
+	"github.com/hookpost/hookpost/store/postgres"
+	"github.com/hookpost/hookpost/store/postgres/internal/pgtest"
+	"github.com/hookpost/hookpost/store/storetest"
+)
+
+var server *pgtest.Server
+
+func TestMain(m *testing.M) {
+	code := pgtest.Main(m, func(s *pgtest.Server) { server = s })
+	if code == 0 {
+		if err := goleak.Find(); err != nil {
+			println(err.Error())
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// conform runs the suite with stores on pools that change has changed, and
+// transactions that begin begins.
+func conform(t *testing.T, change func(*pgxpool.Config), begin func(t *testing.T, pool *pgxpool.Pool, st *postgres.Store) storetest.Transaction) {
+	storetest.Run(t, func(t *testing.T) storetest.Instance {
+		pool := server.Pool(t, change)
+		opts := &postgres.Options{Schema: server.Schema(t, "st_")}
+		st := postgres.NewShifted(t, pool, opts)
+		return storetest.Instance{
+			Store:   st.Store,
+			Advance: func(d time.Duration) { st.Advance(t, d) },
+			Begin:   func(t *testing.T) storetest.Transaction { return begin(t, pool, st.Store) },
+			Another: func(t *testing.T) store.Store { return st.Another(t, pool, opts).Store },
+		}
+	})
+}
+
+func beginPgx(t *testing.T, pool *pgxpool.Pool, st *postgres.Store) storetest.Transaction {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	tx, err := pool.Begin(ctx)
+	require.NoError(t, err)
+	return storetest.Transaction{
+		Tx:       st.Tx(tx),
+		Commit:   func() error { return tx.Commit(ctx) },
+		Rollback: func() error { return tx.Rollback(ctx) },
+	}
+}
+
+func TestStore(t *testing.T) { conform(t, func(*pgxpool.Config) {}, beginPgx) }
+
+// Connections that prepare nothing, as proxies may demand, and transactions of
+// database/sql on pgx.
+func TestStoreUnprepared(t *testing.T) {
+	exec := func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec }
+	conform(t, exec, func(t *testing.T, pool *pgxpool.Pool, st *postgres.Store) storetest.Transaction {
+		db := stdlib.OpenDBFromPool(pool)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		return beginSQL(t, db, st)
+	})
+}
+
+// Connections without parameters in the protocol, and transactions of lib/pq.
+func TestStoreSimpleProtocol(t *testing.T) {
+	simple := func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol }
+	conform(t, simple, func(t *testing.T, _ *pgxpool.Pool, st *postgres.Store) storetest.Transaction {
+		db, err := sql.Open("postgres", server.DSN+" sslmode=disable")
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		return beginSQL(t, db, st)
+	})
+}
+
+func beginSQL(t *testing.T, db *sql.DB, st *postgres.Store) storetest.Transaction {
+	t.Helper()
+	tx, err := db.BeginTx(context.WithoutCancel(t.Context()), nil)
+	require.NoError(t, err)
+	return storetest.Transaction{Tx: st.SQLTx(tx), Commit: tx.Commit, Rollback: tx.Rollback}
+}

@@ -1,0 +1,242 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+)
+
+// querier runs statements: on a connection of the pool's, or in a transaction of
+// whatever kind.
+type querier interface {
+	// query calls each for every row, with the function that reads its columns.
+	query(ctx context.Context, text string, args []any, each func(scan scanner) error) error
+	// row reads the columns of the first row. It returns pgx.ErrNoRows or
+	// sql.ErrNoRows, which are the same to errors.Is, if there is none.
+	row(ctx context.Context, text string, args []any, dest ...any) error
+	// exec returns how many rows were changed.
+	exec(ctx context.Context, text string, args ...any) (int, error)
+}
+
+// scanner reads the columns of a row.
+type scanner = func(dest ...any) error
+
+// first is row for queries that may find none.
+func first(ctx context.Context, q querier, text string, args []any, dest ...any) (found bool, err error) {
+	err = q.row(ctx, text, args, dest...)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// each reads all rows and closes them.
+func each(rows pgx.Rows, f func(scan scanner) error) error {
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows.Scan); err != nil {
+			return err
+		}
+	}
+	rows.Close()
+	return rows.Err()
+}
+
+// pgxQuerier runs statements in a transaction of pgx.
+type pgxQuerier struct {
+	text *statements
+	tx   pgx.Tx
+}
+
+func (q pgxQuerier) query(ctx context.Context, text string, args []any, f func(scan scanner) error) error {
+	rows, err := q.tx.Query(ctx, q.text.of(text), args...)
+	if err != nil {
+		return err
+	}
+	return each(rows, f)
+}
+
+func (q pgxQuerier) row(ctx context.Context, text string, args []any, dest ...any) error {
+	return q.tx.QueryRow(ctx, q.text.of(text), args...).Scan(dest...)
+}
+
+func (q pgxQuerier) exec(ctx context.Context, text string, args ...any) (int, error) {
+	tag, err := q.tx.Exec(ctx, q.text.of(text), args...)
+	return int(tag.RowsAffected()), err
+}
+
+// readQuerier runs statements that read, each with the settings for its plan in a
+// round trip and transaction of its own.
+type readQuerier struct {
+	text *statements
+	conn *pgxpool.Conn
+}
+
+func (q readQuerier) query(ctx context.Context, text string, args []any, f func(scan scanner) error) error {
+	b := &pgx.Batch{}
+	b.Queue(settingsIndex)
+	b.Queue(q.text.of(text), args...).Query(func(rows pgx.Rows) error { return each(rows, f) })
+	return q.conn.SendBatch(ctx, b).Close()
+}
+
+func (q readQuerier) row(ctx context.Context, text string, args []any, dest ...any) error {
+	found := false
+	err := q.query(ctx, text, args, func(scan scanner) error {
+		if found {
+			return nil
+		}
+		found = true
+		return scan(dest...)
+	})
+	if err == nil && !found {
+		err = pgx.ErrNoRows
+	}
+	return err
+}
+
+func (q readQuerier) exec(ctx context.Context, text string, args ...any) (int, error) {
+	return 0, q.query(ctx, text, args, func(scanner) error { return nil })
+}
+
+// read runs f, which only reads. Each of its statements sees a state of its own.
+func (s *Store) read(ctx context.Context, f func(q querier) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return explainConnect(ctx, err)
+	}
+	defer conn.Release()
+	return explain(ctx, f(readQuerier{s.text, conn}))
+}
+
+// write runs f in a transaction of several round trips.
+func (s *Store) write(ctx context.Context, f func(q querier) error) error {
+	return s.writeTx(ctx, func(tx pgx.Tx) error { return f(pgxQuerier{s.text, tx}) })
+}
+
+func (s *Store) writeTx(ctx context.Context, f func(tx pgx.Tx) error) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return explainConnect(ctx, err)
+	}
+	defer conn.Release()
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; " + settingsWrite})
+	if err != nil {
+		return explain(ctx, err)
+	}
+	if err := f(tx); err != nil {
+		ended, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = tx.Rollback(ended) // a connection that can't even do that is given up by the pool
+		return explain(ctx, err)
+	}
+	return explainWrite(ctx, tx.Commit(ctx))
+}
+
+// batch is a pipeline of statements.
+type batch struct {
+	pgx.Batch
+	text *statements
+}
+
+// add queues a statement. f is called for every row.
+func (b *batch) add(text string, args []any, f func(scan scanner) error) {
+	b.Queue(b.text.of(text), args...).Query(func(rows pgx.Rows) error { return each(rows, f) })
+}
+
+// addExec queues a statement whose changed rows are added to n.
+func (b *batch) addExec(text string, n *int, args ...any) {
+	b.Queue(b.text.of(text), args...).Exec(func(tag pgconn.CommandTag) error {
+		*n += int(tag.RowsAffected())
+		return nil
+	})
+}
+
+// pipeline runs what fill queues in one round trip and one transaction, in which
+// each statement sees what was committed before it began.
+func (s *Store) pipeline(ctx context.Context, settings string, fill func(b *batch)) error {
+	if err := s.enter(); err != nil {
+		return err
+	}
+	defer s.calls.Done()
+	conn, err := s.pool.Acquire(ctx)
+	if err != nil {
+		return explainConnect(ctx, err)
+	}
+	defer conn.Release()
+	b := &batch{text: s.text}
+	b.Queue(settings)
+	fill(b)
+	return explainWrite(ctx, conn.SendBatch(ctx, &b.Batch).Close())
+}
+
+// sqlConn is what transactions of database/sql's kind have in common.
+type sqlConn interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+}
+
+// sqlQuerier runs statements in a transaction of database/sql. Their parameters
+// are of the kinds that all drivers know: texts and integers.
+type sqlQuerier struct {
+	text *statements
+	tx   sqlConn
+}
+
+func (q sqlQuerier) query(ctx context.Context, text string, args []any, f func(scan scanner) error) (err error) {
+	rows, err := q.tx.QueryContext(ctx, q.text.of(text), args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := f(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (q sqlQuerier) row(ctx context.Context, text string, args []any, dest ...any) error {
+	found := false
+	err := q.query(ctx, text, args, func(scan scanner) error {
+		if found {
+			return nil
+		}
+		found = true
+		return scan(dest...)
+	})
+	if err == nil && !found {
+		err = sql.ErrNoRows
+	}
+	return err
+}
+
+func (q sqlQuerier) exec(ctx context.Context, text string, args ...any) (int, error) {
+	res, err := q.tx.ExecContext(ctx, q.text.of(text), args...)
+	if err != nil {
+		return 0, err
+	}
+	n, err := res.RowsAffected()
+	return int(n), err
+}
+
+// utc is a time as the contract wants it; nil is none.
+func utc(t *time.Time) time.Time {
+	if t == nil {
+		return time.Time{}
+	}
+	return t.UTC()
+}

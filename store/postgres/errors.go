@@ -1,0 +1,138 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// SQLSTATE codes, https://www.postgresql.org/docs/current/errcodes-appendix.html.
+const (
+	codeReadOnly        = "25006"
+	codeTxFailed        = "25P02"
+	codeUnique          = "23505"
+	codeBadText         = "22021"
+	codeBadJSONText     = "22P05"
+	codeNoSchema        = "3F000"
+	codeNoTable         = "42P01"
+	codeNoColumn        = "42703"
+	codeNoRights        = "42501"
+	codeSerialization   = "40001"
+	codeDeadlock        = "40P01"
+	codeDiskFull        = "53100"
+	codeLockTimeout     = "55P03"
+	codeCancelled       = "57014"
+	codeAdminShutdown   = "57P01"
+	codeCrashShutdown   = "57P02"
+	codeCannotConnect   = "57P03"
+	codeTooManyConns    = "53300"
+	codeBadPassword     = "28P01"
+	codeBadRole         = "28000"
+	codeUnknownDatabase = "3D000"
+)
+
+// code returns the SQLSTATE of a server's error, whatever the driver, or "".
+func code(err error) string {
+	var state interface{ SQLState() string }
+	if errors.As(err, &state) {
+		return state.SQLState()
+	}
+	return ""
+}
+
+// explain turns an error of the driver's into one of the contract's. ctx is the
+// caller's: that it has ended is preferred over what that has caused.
+func explain(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	switch code(err) {
+	case "":
+	case codeReadOnly:
+		return fmt.Errorf("%w: a standby, or default_transaction_read_only is set: %w", store.ErrReadOnly, err)
+	case codeDiskFull:
+		return fmt.Errorf("%w: %w", store.ErrFull, err)
+	case codeLockTimeout, codeDeadlock, codeSerialization:
+		return fmt.Errorf("%w: %w", store.ErrBusy, err)
+	case codeCancelled:
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		return fmt.Errorf("%w: the server's statement_timeout, or a person, has ended the statement: %w", store.ErrBusy, err)
+	case codeNoSchema, codeNoTable, codeNoColumn:
+		return fmt.Errorf("%w: %w; run postgres.Migrate with the same Options.Schema", store.ErrNotMigrated, err)
+	case codeNoRights:
+		return fmt.Errorf("postgres: the database role lacks rights on hookpost's tables: %w", err)
+	case codeBadText, codeBadJSONText:
+		return fmt.Errorf("%w: text that PostgreSQL can't store: %w", store.ErrInvalid, err)
+	case codeTxFailed:
+		return fmt.Errorf("postgres: the transaction failed earlier and can only be rolled back: %w", err)
+	default:
+		return fmt.Errorf("postgres: %w", err)
+	}
+	switch {
+	case errors.Is(err, pgx.ErrTxClosed), errors.Is(err, sql.ErrTxDone):
+		return fmt.Errorf("postgres: the transaction was already committed or rolled back: %w", err)
+	case ofContract(err):
+		return err
+	case ctx.Err() != nil:
+		return ctx.Err()
+	}
+	return fmt.Errorf("postgres: %w", err)
+}
+
+// explainWrite is explain for a write whose commit was asked for together with
+// it: where the connection failed, nobody knows.
+func explainWrite(ctx context.Context, err error) error {
+	if err == nil || !maybeCommitted(err) {
+		return explain(ctx, err)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("%w: %w", store.ErrUnknownCommit, ctx.Err())
+	}
+	return fmt.Errorf("%w: %w", store.ErrUnknownCommit, err)
+}
+
+// maybeCommitted reports whether a request may have been carried out although err
+// came instead of its answer.
+func maybeCommitted(err error) bool {
+	switch c := code(err); c {
+	case "":
+		return !pgconn.SafeToRetry(err) && !ofContract(err)
+	case codeAdminShutdown, codeCrashShutdown:
+		return true // it can come between the commit and its answer
+	}
+	return false
+}
+
+// ofContract reports whether err is one of package store's already.
+func ofContract(err error) bool {
+	for _, target := range []error{
+		store.ErrNotFound, store.ErrInvalid, store.ErrConflict, store.ErrDuplicateURL, store.ErrChanged, store.ErrDisabled,
+		store.ErrDeleted, store.ErrErased, store.ErrFinished, store.ErrBusy, store.ErrUnknownCommit, store.ErrClosed,
+		store.ErrReadOnly, store.ErrFull, store.ErrNotMigrated, store.ErrNewerSchema,
+	} {
+		if errors.Is(err, target) {
+			return true
+		}
+	}
+	return false
+}
+
+// explainConnect says why there's no connection.
+func explainConnect(ctx context.Context, err error) error {
+	switch code(err) {
+	case codeBadPassword, codeBadRole, codeUnknownDatabase, codeTooManyConns, codeCannotConnect:
+		return fmt.Errorf("postgres: the server refuses the connection: %w", err)
+	}
+	if ctx.Err() != nil {
+		return fmt.Errorf("postgres: no connection: %w", ctx.Err())
+	}
+	return fmt.Errorf("postgres: no connection: %w", err)
+}

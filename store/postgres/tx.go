@@ -1,0 +1,249 @@
+package postgres
+
+import (
+	"context"
+	"database/sql"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/jackc/pgx/v5"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// Tx returns tx, a transaction of the application's on the store's database, as
+// the store sees it: what is enqueued through it exists if and only if tx commits.
+// No lock is taken but on the events' own ids: another Send of the same id waits for
+// tx, for about 100 ms, and one in another transaction until tx ends.
+func (s *Store) Tx(tx pgx.Tx) store.Tx {
+	t := &storeTx{store: s}
+	if tx != nil {
+		t.q = pgxQuerier{s.text, tx}
+	}
+	return t
+}
+
+// SQLTx is [Store.Tx] for transactions of database/sql, whether its driver is
+// pgx's stdlib or lib/pq, and of what is built on it: *sql.Tx, *sqlx.Tx, gorm's
+// tx.Statement.ConnPool and ent's transaction have these two methods. Of bun's Tx
+// pass the inner one, tx.Tx: bun interprets parameters itself.
+//
+// A *sql.DB has the methods too, but then nothing is part of a transaction.
+func (s *Store) SQLTx(tx interface {
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+},
+) store.Tx {
+	t := &storeTx{store: s}
+	if tx != nil {
+		t.q = sqlQuerier{s.text, tx}
+	}
+	return t
+}
+
+type storeTx struct {
+	store     *Store
+	q         querier
+	isolation string // "" until it is known
+}
+
+// Store returns the store that made the transaction.
+func (t *storeTx) Store() store.Store { return t.store }
+
+// EndpointSet implements [store.Tx].
+func (t *storeTx) EndpointSet(ctx context.Context, scope store.Scope) (set store.EndpointSet, err error) {
+	err = t.do(ctx, func() error {
+		set, t.isolation, err = endpointSet(ctx, t.q, scope)
+		return err
+	})
+	return set, err
+}
+
+// Enqueue implements [store.Tx]. In a transaction that is REPEATABLE READ or
+// SERIALIZABLE it sets a savepoint, because there an id that somebody has stored
+// since the transaction began would fail it.
+func (t *storeTx) Enqueue(ctx context.Context, events []store.NewEvent) (out []store.Enqueued, err error) {
+	if err := checkEvents(events, true); err != nil {
+		return nil, err
+	}
+	e := newEnqueuer(store.EnqueueParams{Events: events}, false, &t.store.targets)
+	err = t.do(ctx, func() error {
+		if len(events) == 0 {
+			return ctx.Err()
+		}
+		if t.isolation == "" {
+			if err := t.q.row(ctx, "SELECT current_setting('transaction_isolation')", nil, &t.isolation); err != nil {
+				return err
+			}
+		}
+		for len(e.open) > 0 {
+			if err := t.insert(ctx, e); err != nil {
+				return err
+			}
+			if len(e.open) == 0 {
+				break
+			}
+			if err := e.lookUpJSON(ctx, t.q); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return e.out, nil
+}
+
+// insert stores what is new and leaves the rest open.
+func (t *storeTx) insert(ctx context.Context, e *enqueuer) error {
+	text, param, err := e.statementJSON()
+	if err != nil {
+		return err
+	}
+	run := func() error {
+		err := t.q.query(ctx, text, []any{param}, e.take)
+		if err == nil {
+			err = e.bad
+		}
+		if err == nil {
+			e.close()
+		}
+		return err
+	}
+	if t.isolation != "repeatable read" && t.isolation != "serializable" {
+		return run()
+	}
+	if _, err := t.q.exec(ctx, "SAVEPOINT hookpost"); err != nil {
+		return err
+	}
+	err = run()
+	if err == nil || errors.Is(err, store.ErrInvalid) {
+		_, e := t.q.exec(ctx, "RELEASE SAVEPOINT hookpost")
+		return errors.Join(err, e)
+	}
+	clean := context.WithoutCancel(ctx) // a context that has ended could undo nothing
+	if _, e := t.q.exec(clean, "ROLLBACK TO SAVEPOINT hookpost"); e != nil {
+		return errors.Join(err, e)
+	}
+	if code(err) != codeSerialization {
+		return err
+	}
+	// Some id was committed since the transaction began. It is out of its sight.
+	open := len(e.open)
+	if e := t.store.read(ctx, func(q querier) error { return e.lookUpJSON(ctx, q) }); e != nil {
+		return e
+	}
+	if len(e.open) == open {
+		return err
+	}
+	return nil
+}
+
+func (t *storeTx) do(ctx context.Context, f func() error) error {
+	if t.q == nil {
+		return fmt.Errorf("%w: the transaction is nil", store.ErrInvalid)
+	}
+	if err := t.store.enter(); err != nil {
+		return err
+	}
+	defer t.store.calls.Done()
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	return explain(ctx, f())
+}
+
+// What the statements of [enqueueText] read from JSON.
+type (
+	jsonBatch struct {
+		Events  []jsonEvent  `json:"events"`
+		Targets []jsonTarget `json:"targets"`
+		Unknown []jsonTarget `json:"unknown"`
+		Lists   []jsonList   `json:"lists"`
+	}
+	jsonEvent struct {
+		Ord         int    `json:"ord"`
+		Tenant      string `json:"tenant"`
+		Mode        int    `json:"mode"`
+		ID          string `json:"id"`
+		Type        string `json:"type"`
+		Created     int64  `json:"created"`
+		SetVersion  int64  `json:"set_version"`
+		ContentType string `json:"content_type"`
+		Hash        string `json:"hash"`
+		Refs        string `json:"refs"`
+		Body        string `json:"body"`
+	}
+	jsonTarget struct {
+		Ord      int   `json:"ord"`
+		Endpoint int64 `json:"endpoint"`
+	}
+	jsonList struct {
+		Ord       int    `json:"ord"`
+		Part      int    `json:"part"`
+		Endpoints string `json:"endpoints"`
+	}
+)
+
+// statementJSON is statement with one parameter, a text, that every driver and
+// every way of sending parameters can carry.
+func (e *enqueuer) statementJSON() (text, param string, err error) {
+	parts := enqueueParts{json: true}
+	var b jsonBatch
+	for k, i := range e.open {
+		ev := &e.Events[i]
+		j := describe(k, ev)
+		j.Refs, j.Body = encodeRefs(ev.Refs), base64.StdEncoding.EncodeToString(ev.Body)
+		b.Events = append(b.Events, j)
+		parts.refs = parts.refs || len(ev.Refs) > 0
+		for _, d := range ev.For {
+			if !e.targets.knows(d.Endpoint, ev.Scope) {
+				b.Unknown = append(b.Unknown, jsonTarget{k, d.Endpoint})
+				parts.check = true
+			}
+		}
+		if len(ev.For) > store.MaxFanOut {
+			eachPart(ev.For, func(part int, endpoints string) { b.Lists = append(b.Lists, jsonList{k, part, endpoints}) })
+			parts.lists = true
+			continue
+		}
+		for _, d := range ev.For {
+			b.Targets = append(b.Targets, jsonTarget{k, d.Endpoint})
+		}
+	}
+	b.Targets = orEmpty(b.Targets)
+	raw, err := json.Marshal(&b)
+	return enqueueText(parts), string(raw), err
+}
+
+func describe(ord int, ev *store.NewEvent) jsonEvent {
+	return jsonEvent{
+		Ord: ord, Tenant: ev.Tenant, Mode: int(ev.Mode), ID: ev.ID, Type: ev.Type, Created: ev.CreatedAt.UnixMicro(),
+		SetVersion: ev.SetVersion, ContentType: ev.ContentType, Hash: hex.EncodeToString(ev.Hash[:]),
+	}
+}
+
+const selectKnownJSON = `SELECT t.ord, e.num, e.type = t.type AND e.hash = decode(t.hash, 'hex') FROM
+	json_to_recordset($1::text::json -> 'events') AS t(ord int, tenant text, mode smallint, id text, type text, hash text)
+	JOIN hookpost.event e ON e.tenant = t.tenant AND e.mode = t.mode AND e.id = t.id`
+
+// lookUpJSON is lookUp through a transaction.
+func (e *enqueuer) lookUpJSON(ctx context.Context, q querier) error {
+	var b jsonBatch
+	for k, i := range e.open {
+		b.Events = append(b.Events, describe(k, &e.Events[i]))
+	}
+	param, err := json.Marshal(&b)
+	if err != nil {
+		return err
+	}
+	if err := q.query(ctx, selectKnownJSON, []any{string(param)}, e.known); err != nil {
+		return err
+	}
+	e.close()
+	return nil
+}

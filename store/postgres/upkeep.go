@@ -1,0 +1,220 @@
+package postgres
+
+import (
+	"context"
+	"time"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// The steps take rows that nobody else has locked, so that they run anywhere and
+// everywhere at once.
+
+const (
+	promoteText = `UPDATE hookpost.delivery SET state = 1 WHERE ctid = ANY (ARRAY(
+		SELECT ctid FROM hookpost.delivery WHERE state = 0 AND due_at <= statement_timestamp() AND due_at >= coalesce($2::timestamptz, '-infinity')
+		ORDER BY due_at LIMIT $1 FOR UPDATE SKIP LOCKED))`
+	nextDueText = `SELECT statement_timestamp(), (SELECT due_at FROM hookpost.delivery
+		WHERE state = 0 AND due_at >= coalesce($1::timestamptz, '-infinity') ORDER BY due_at LIMIT 1)`
+)
+
+// Promote implements [store.Upkeep].
+func (s *Store) Promote(ctx context.Context, limit int) (store.Promoted, error) {
+	if err := checkLimit(limit); err != nil {
+		return store.Promoted{}, err
+	}
+	from := s.waiting.begin(time.Now())
+	out := store.Promoted{Next: time.Hour}
+	var now time.Time
+	var due *time.Time
+	err := s.pipeline(ctx, settingsWrite, func(b *batch) {
+		b.addExec(promoteText, &out.Moved, limit, from)
+		b.add(nextDueText, []any{from}, func(scan scanner) error { return scan(&now, &due) })
+	})
+	if err != nil {
+		return store.Promoted{}, err
+	}
+	if due != nil {
+		out.Next = min(out.Next, max(0, due.Sub(now)))
+	}
+	if out.Next > 0 {
+		s.waiting.done(now)
+	}
+	if out.Moved > 0 {
+		s.hot.forgetAll() // their due times are of old
+		s.notify.send(s)
+	}
+	return out, nil
+}
+
+const takeOverText = `WITH u AS (
+	UPDATE hookpost.delivery SET state = 1, unknown = unknown + 1, owner = NULL, lease_until = NULL, due_at = statement_timestamp()
+	WHERE ctid = ANY (ARRAY(SELECT ctid FROM hookpost.delivery
+		WHERE state = 2 AND lease_until <= statement_timestamp() AND lease_until >= coalesce($2::timestamptz, '-infinity')
+		ORDER BY lease_until LIMIT $1 FOR UPDATE SKIP LOCKED))
+	RETURNING event, endpoint, round, attempts, leased_at
+), a AS (
+	INSERT INTO hookpost.attempt (event, endpoint, round, n, outcome, started_at, took, status, url, class, error)
+	SELECT event, endpoint, round, attempts, 3, coalesce(leased_at, statement_timestamp()), 0, 0, '', '', '' FROM u ON CONFLICT DO NOTHING
+)
+SELECT statement_timestamp(), (SELECT count(*) FROM u)`
+
+// TakeOver implements [store.Upkeep].
+func (s *Store) TakeOver(ctx context.Context, limit int) (n int, err error) {
+	if err := checkLimit(limit); err != nil {
+		return 0, err
+	}
+	from := s.leases.begin(time.Now())
+	var now time.Time
+	err = s.pipeline(ctx, settingsWrite, func(b *batch) {
+		b.add(takeOverText, []any{limit, from}, func(scan scanner) error { return scan(&now, &n) })
+	})
+	if err != nil {
+		return 0, err
+	}
+	if n < limit {
+		s.leases.done(now)
+	}
+	if n > 0 {
+		s.notify.send(s)
+	}
+	return n, nil
+}
+
+// expireText exhausts deliveries of endpoints that are or were disabled; those are
+// few. %s is a further condition.
+const expireText = `UPDATE hookpost.delivery SET state = 4, finished_at = statement_timestamp(), reason = '` + reasonExpired + `'
+	WHERE ctid = ANY (ARRAY(SELECT d.tid FROM
+		(SELECT l.endpoint, CASE l.state WHEN 2 THEN statement_timestamp() ELSE l.enabled_at END - $1::bigint * interval '1 microsecond' AS before
+		 FROM hookpost.lane l WHERE (l.enabled_at IS NOT NULL OR l.state = 2) AND l.state <> 3) l
+		CROSS JOIN LATERAL (SELECT q.ctid AS tid FROM hookpost.delivery q WHERE q.endpoint = l.endpoint AND q.state = 1
+			AND coalesce(q.first_at, q.created_at) <= l.before AND ($3::boolean OR q.due_at <= l.before)
+			LIMIT $2 FOR UPDATE SKIP LOCKED) d
+		LIMIT $2))`
+
+// Expire implements [store.Upkeep]. What never was attempted is found by its due
+// time. For the rest all that is ready at these endpoints must be read, which is
+// done less often where there is much.
+func (s *Store) Expire(ctx context.Context, window time.Duration, limit int) (n int, err error) {
+	if err := checkLimit(limit); err != nil {
+		return 0, err
+	}
+	if window <= 0 {
+		return 0, ctx.Err()
+	}
+	step := func(limit int, all bool) error {
+		return s.pipeline(ctx, settingsWrite, func(b *batch) { b.addExec(expireText, &n, micros(window), limit, all) })
+	}
+	if err := step(limit, false); err != nil {
+		return 0, err
+	}
+	began := time.Now()
+	if n >= limit || !s.lapsed.ready(began) {
+		return n, nil
+	}
+	if err := step(limit-n, true); err != nil {
+		return n, err
+	}
+	s.lapsed.took(began, n < limit)
+	return n, nil
+}
+
+// CancelDeleted implements [store.Upkeep].
+func (s *Store) CancelDeleted(ctx context.Context, limit int) (n int, err error) {
+	if err := checkLimit(limit); err != nil {
+		return 0, err
+	}
+	err = s.write(ctx, func(q querier) error {
+		n = 0
+		for n < limit {
+			var endpoint, after int64
+			found, err := first(ctx, q, "SELECT endpoint, after FROM hookpost.deleted ORDER BY endpoint LIMIT 1 FOR UPDATE SKIP LOCKED",
+				nil, &endpoint, &after)
+			if err != nil || !found {
+				return err
+			}
+			k, err := cancelPending(ctx, q, endpoint, after, limit-n)
+			if err != nil {
+				return err
+			}
+			n += k
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	dead := s.dead.list()
+	if n >= limit || len(dead) == 0 {
+		return n, nil
+	}
+	k, err := s.cancelLate(ctx, dead, limit-n)
+	return n + k, err
+}
+
+// cancelPending cancels up to limit deliveries of a deleted endpoint, in one pass
+// over its log. What a transaction adds to it later is left to cancelLate.
+func cancelPending(ctx context.Context, q querier, endpoint, after int64, limit int) (int, error) {
+	var ids []store.DeliveryID
+	err := q.query(ctx, `SELECT event, round FROM hookpost.delivery
+		WHERE endpoint = $1 AND event >= $2 AND state <= 2 ORDER BY event LIMIT $3 FOR UPDATE`, []any{endpoint, after, limit},
+		func(scan scanner) error {
+			id := store.DeliveryID{Endpoint: endpoint}
+			err := scan(&id.Event, &id.Round)
+			ids = append(ids, id)
+			return err
+		})
+	if err != nil {
+		return 0, err
+	}
+	if err := cancel(ctx, q, ids, reasonDeleted); err != nil {
+		return 0, err
+	}
+	if len(ids) < limit {
+		_, err = q.exec(ctx, "DELETE FROM hookpost.deleted WHERE endpoint = $1", endpoint)
+	} else {
+		_, err = q.exec(ctx, "UPDATE hookpost.deleted SET after = $2 WHERE endpoint = $1", endpoint, ids[len(ids)-1].Event)
+	}
+	return len(ids), err
+}
+
+// cancelLate cancels deliveries of deleted endpoints that were committed after the
+// pass over their log. All such are ready, and claims have met them.
+func (s *Store) cancelLate(ctx context.Context, dead []int64, limit int) (n int, err error) {
+	err = s.pipeline(ctx, settingsWrite, func(b *batch) {
+		b.addExec(`UPDATE hookpost.delivery SET state = 5, finished_at = statement_timestamp(), reason = '`+reasonDeleted+`'
+			WHERE ctid = ANY (ARRAY(SELECT q.tid FROM unnest($1::bigint[]) AS l(endpoint) CROSS JOIN LATERAL (
+				SELECT d.ctid AS tid FROM hookpost.delivery d WHERE d.endpoint = l.endpoint AND d.state = 1 LIMIT $2 FOR UPDATE SKIP LOCKED) q
+			LIMIT $2))`, &n, dead, limit)
+	})
+	if err != nil {
+		return 0, err
+	}
+	if n < limit {
+		s.dead.buried(dead)
+	}
+	return n, nil
+}
+
+// cancel ends pending deliveries, which must be locked. An attempt under way reads
+// as unknown until it reports: it may never do so.
+func cancel(ctx context.Context, q querier, ids []store.DeliveryID, reason string) error {
+	if len(ids) == 0 {
+		return nil
+	}
+	var events, endpoints []int64
+	var rounds []int32
+	for _, id := range ids {
+		events, endpoints, rounds = append(events, id.Event), append(endpoints, id.Endpoint), append(rounds, int32(id.Round))
+	}
+	const which = ` unnest($1::bigint[], $2::bigint[], $3::int[]) AS s(event, endpoint, round)`
+	_, err := q.exec(ctx, `INSERT INTO hookpost.attempt (event, endpoint, round, n, outcome, started_at, took, status, url, class, error)
+		SELECT d.event, d.endpoint, d.round, d.attempts, 3, coalesce(d.leased_at, statement_timestamp()), 0, 0, '', '', ''
+		FROM`+which+` JOIN hookpost.delivery d USING (event, endpoint, round) WHERE d.state = 2 ON CONFLICT DO NOTHING`, events, endpoints, rounds)
+	if err != nil {
+		return err
+	}
+	_, err = q.exec(ctx, `UPDATE hookpost.delivery d SET state = 5, owner = NULL, lease_until = NULL, finished_at = statement_timestamp(), reason = $4
+		FROM`+which+` WHERE d.event = s.event AND d.endpoint = s.endpoint AND d.round = s.round AND d.state <= 2`, events, endpoints, rounds, reason)
+	return err
+}
