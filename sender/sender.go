@@ -117,6 +117,7 @@ func (s *Sender) Start(ctx context.Context) error {
 	s.workers.open(attempts)
 	s.running.Go(func() { s.claimLoop(run, attempts) })
 	s.running.Go(func() { s.upkeep.run(run) })
+	s.running.Go(func() { s.listen(run) })
 	s.hooked = make(chan struct{})
 	go func() {
 		defer close(s.hooked)

@@ -19,12 +19,15 @@ const (
 // arrows says what a package may import besides the standard library. Packages of
 // hookpost are named by their directory. A new package needs a line here.
 var arrows = map[string][]string{
-	"signing":               {},
-	"retry":                 {backoffModule},
-	"store":                 {},
-	"store/keyring":         {},
-	"store/memory":          {"store"},
-	"store/storetest":       {"store"},
+	"signing":         {},
+	"retry":           {backoffModule},
+	"store":           {},
+	"store/keyring":   {},
+	"store/memory":    {"store"},
+	"store/storetest": {"store"},
+	"store/postgres": {
+		"store", "github.com/jackc/pgx/v5", "github.com/jackc/pgx/v5/pgconn", "github.com/jackc/pgx/v5/pgtype", "github.com/jackc/pgx/v5/pgxpool",
+	},
 	"store/sqlite":          {"store", "modernc.org/sqlite"},
 	"sender":                {"signing", "retry", "store", "store/keyring", "internal/netguard", uuidModule},
 	"sender/sendertest":     {},

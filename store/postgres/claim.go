@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgtype"
+
 	"github.com/hookpost/hookpost/store"
 )
 
@@ -54,7 +56,7 @@ const claimText = `WITH RECURSIVE w(endpoint, wrapped, n, taken, bytes, cut, lan
 					AND q.due_at >= coalesce(l.low, '-infinity')
 					AND (l.since IS NULL OR coalesce(q.first_at, q.created_at) > l.since)
 					AND l.open AND l.room > 0 AND w.n < $9::int
-					ORDER BY q.due_at LIMIT greatest(least(l.room, $2::int - w.taken), 0) FOR UPDATE SKIP LOCKED) c) b
+					ORDER BY q.due_at LIMIT greatest(least(l.room, $2::int - w.taken), 0) FOR UPDATE SKIP LOCKED) c OFFSET 0) b
 			WINDOW o AS (ORDER BY b.due_at, b.event ROWS UNBOUNDED PRECEDING)) g) t
 	WHERE w.n <= $9::int AND w.taken < $2::int AND NOT w.cut AND NOT (x.wrapped AND x.endpoint > $1::bigint)
 ), z AS MATERIALIZED (
@@ -70,7 +72,7 @@ const claimText = `WITH RECURSIVE w(endpoint, wrapped, n, taken, bytes, cut, lan
 	RETURNING d.event, d.endpoint, d.round, d.token, d.attempts, d.failures, d.unknown, d.first_at, d.due_at
 )
 SELECT z.after, z.more, z.dead, statement_timestamp(), c.*
-FROM z LEFT JOIN (SELECT u.*, e.tenant, e.mode, e.id, e.type, e.content_type, e.erased_at IS NOT NULL, e.body, l.version
+FROM z LEFT JOIN (SELECT u.*, e.tenant, e.mode::int, e.id, e.type, e.content_type, e.erased_at IS NOT NULL, e.body, l.version
 	FROM u JOIN hookpost.event e ON e.num = u.event JOIN hookpost.lane l ON l.endpoint = u.endpoint) c ON true
 ORDER BY c.endpoint <= $1::bigint, c.endpoint, c.due_at, c.event`
 
@@ -124,40 +126,52 @@ type claim struct {
 	out  store.Claims
 	due  []time.Time // of out.Deliveries
 	dead string
+
+	row  claimRow
+	dest []any // pointers to the columns
+}
+
+// claimRow holds the columns of a delivery, all of them NULL in the one row of a
+// claim that found none.
+type claimRow struct {
+	event, endpoint, version                        pgtype.Int8
+	round, token, attempts, failures, unknown, mode pgtype.Int4
+	firstAt, dueAt                                  pgtype.Timestamptz
+	tenant, id, typ, contentType                    pgtype.Text
+	erased                                          pgtype.Bool
+	body                                            []byte
 }
 
 func (c *claim) take(scan scanner) error {
-	var (
-		event, endpoint, version                        *int64
-		round, token, attempts, failures, unknown, mode *int
-		firstAt, dueAt                                  *time.Time
-		tenant, id, typ, contentType                    *string
-		erased                                          *bool
-		body                                            []byte
-	)
-	err := scan(&c.out.After, &c.out.More, &c.dead, &c.out.Now,
-		&event, &endpoint, &round, &token, &attempts, &failures, &unknown, &firstAt, &dueAt,
-		&tenant, &mode, &id, &typ, &contentType, &erased, &body, &version)
+	r := &c.row
+	if c.dest == nil {
+		c.dest = []any{
+			&c.out.After, &c.out.More, &c.dead, &c.out.Now,
+			&r.event, &r.endpoint, &r.round, &r.token, &r.attempts, &r.failures, &r.unknown, &r.firstAt, &r.dueAt,
+			&r.tenant, &r.mode, &r.id, &r.typ, &r.contentType, &r.erased, &r.body, &r.version,
+		}
+	}
+	r.body = nil
+	err := scan(c.dest...)
 	c.out.Now = c.out.Now.UTC()
-	if err != nil || event == nil {
+	if err != nil || !r.event.Valid {
 		return err
 	}
-	d := store.Claimed{
-		ID:              store.DeliveryID{Event: *event, Endpoint: *endpoint, Round: *round},
-		Token:           int64(*token),
-		Scope:           store.Scope{Tenant: *tenant, Mode: store.Mode(*mode)},
-		EventID:         *id,
-		EventType:       *typ,
-		ContentType:     *contentType,
-		Body:            body,
-		Erased:          *erased,
-		EndpointVersion: *version,
-		Attempt:         *attempts,
-		Failures:        *failures,
-		Unknown:         *unknown,
-		Elapsed:         max(0, c.out.Now.Sub(*firstAt)),
-	}
-	c.out.Deliveries = append(c.out.Deliveries, d)
-	c.due = append(c.due, *dueAt)
+	c.out.Deliveries = append(c.out.Deliveries, store.Claimed{
+		ID:              store.DeliveryID{Event: r.event.Int64, Endpoint: r.endpoint.Int64, Round: int(r.round.Int32)},
+		Token:           int64(r.token.Int32),
+		Scope:           store.Scope{Tenant: r.tenant.String, Mode: store.Mode(r.mode.Int32)},
+		EventID:         r.id.String,
+		EventType:       r.typ.String,
+		ContentType:     r.contentType.String,
+		Body:            r.body,
+		Erased:          r.erased.Bool,
+		EndpointVersion: r.version.Int64,
+		Attempt:         int(r.attempts.Int32),
+		Failures:        int(r.failures.Int32),
+		Unknown:         int(r.unknown.Int32),
+		Elapsed:         max(0, c.out.Now.Sub(r.firstAt.Time)),
+	})
+	c.due = append(c.due, r.dueAt.Time)
 	return nil
 }

@@ -79,7 +79,7 @@ type readQuerier struct {
 
 func (q readQuerier) query(ctx context.Context, text string, args []any, f func(scan scanner) error) error {
 	b := &pgx.Batch{}
-	b.Queue(settingsIndex)
+	b.Queue(settingsRead)
 	b.Queue(q.text.of(text), args...).Query(func(rows pgx.Rows) error { return each(rows, f) })
 	return q.conn.SendBatch(ctx, b).Close()
 }

@@ -275,7 +275,15 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 	num, order := "e.num", " ORDER BY e.num DESC, d.endpoint DESC, d.round DESC"
 	switch {
 	case p.EventID != "":
-		t.add(" FROM hookpost.event e"+joins+" WHERE e.tenant = ? AND e.mode = ? AND e.id = ?", tenant, mode, p.EventID)
+		var event int64
+		found, err := first(ctx, q, "SELECT num FROM hookpost.event WHERE tenant = $1 AND mode = $2 AND id = $3",
+			[]any{tenant, mode, p.EventID}, &event)
+		if err != nil || !found {
+			return nil, err
+		}
+		t.add(` FROM hookpost.delivery d JOIN hookpost.event e ON e.num = d.event
+			JOIN hookpost.endpoint p ON p.num = d.endpoint WHERE d.event = ?`, event)
+		num, order = "d.event", " ORDER BY d.endpoint DESC, d.round DESC"
 		if p.EndpointID != "" {
 			t.add(" AND p.id = ?", p.EndpointID)
 		}

@@ -53,5 +53,8 @@ const (
 
 	settingsIndex = settingsPlain + `, set_config('enable_hashjoin', 'off', true), set_config('enable_mergejoin', 'off', true)`
 
+	// A page comes in order from an index; more of it than needed is never sorted.
+	settingsRead = settingsIndex + `, set_config('enable_sort', 'off', true)`
+
 	settingsWrite = settingsIndex + `, set_config('lock_timeout', '5s', true)`
 )
