@@ -8,7 +8,12 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
+
+	"github.com/hookpost/hookpost/store/postgres/internal/pgtest"
 )
+
+// TestServer is the server of all tests of the package.
+var TestServer *pgtest.Server
 
 // Shifted is a store whose clock is ahead of the server's.
 type Shifted struct {

@@ -23,7 +23,7 @@ import (
 var server *pgtest.Server
 
 func TestMain(m *testing.M) {
-	code := pgtest.Main(m, func(s *pgtest.Server) { server = s })
+	code := pgtest.Main(m, func(s *pgtest.Server) { server, postgres.TestServer = s, s })
 	if code == 0 {
 		if err := goleak.Find(); err != nil {
 			println(err.Error())

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"cmp"
 	"slices"
 	"sync"
 	"time"
@@ -30,13 +31,18 @@ const (
 type hotLanes struct {
 	mu     sync.Mutex
 	lanes  map[int64]*hotLane
+	hot    []int64   // the busiest
 	looked time.Time // everything, last
 }
 
 type hotLane struct {
-	taken int
+	taken float64 // lately; see cooling
 	low   time.Time
 }
+
+// cooling is what remains of a count after a second. What is taken from an endpoint
+// once a second, for long, makes it as hot as a thousand at once.
+const cooling = 0.999
 
 // known returns what the next claim may skip: endpoints, and the due time at which
 // each begins.
@@ -46,21 +52,29 @@ func (h *hotLanes) known(now time.Time) (endpoints []int64, low []time.Time) {
 	endpoints, low = []int64{}, []time.Time{}
 	if now.Sub(h.looked) >= fullLook {
 		h.looked = now
+		h.choose()
 		return endpoints, low
 	}
-	for num, l := range h.lanes {
-		if l.taken >= hotAfter {
-			endpoints = append(endpoints, num)
+	for _, num := range h.hot {
+		if l := h.lanes[num]; l != nil {
+			endpoints, low = append(endpoints, num), append(low, l.low)
 		}
 	}
-	if len(endpoints) > maxHot {
-		slices.SortFunc(endpoints, func(a, b int64) int { return h.lanes[b].taken - h.lanes[a].taken })
-		endpoints = endpoints[:maxHot]
-	}
-	for _, num := range endpoints {
-		low = append(low, h.lanes[num].low)
-	}
 	return endpoints, low
+}
+
+// choose finds the busiest endpoints.
+func (h *hotLanes) choose() {
+	h.hot = h.hot[:0]
+	for num, l := range h.lanes {
+		if l.taken *= cooling; l.taken >= hotAfter {
+			h.hot = append(h.hot, num)
+		}
+	}
+	if len(h.hot) > maxHot {
+		slices.SortFunc(h.hot, func(a, b int64) int { return cmp.Compare(h.lanes[b].taken, h.lanes[a].taken) })
+		h.hot = h.hot[:maxHot]
+	}
 }
 
 // claimed notes what a claim took, in order, with the due times.
@@ -92,14 +106,18 @@ func (h *hotLanes) claimed(ds []store.Claimed, due []time.Time) {
 func (h *hotLanes) forget(endpoint int64) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	delete(h.lanes, endpoint)
+	if l := h.lanes[endpoint]; l != nil {
+		l.low = time.Time{}
+	}
 }
 
 // forgetAll is forget for all endpoints.
 func (h *hotLanes) forgetAll() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	clear(h.lanes)
+	for _, l := range h.lanes {
+		l.low = time.Time{}
+	}
 }
 
 // lookout is where a step of upkeep begins to look in an index that is ordered by

@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -13,15 +12,14 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hookpost/hookpost/store"
-	"github.com/hookpost/hookpost/store/postgres/internal/pgtest"
 )
 
 // planned makes a store with many deliveries in every state, of which the server
 // has no statistics: that is when plans go wrong.
-func planned(t *testing.T, server *pgtest.Server) (*Store, *pgxpool.Conn) {
+func planned(t *testing.T) (*Store, *pgxpool.Conn) {
 	t.Helper()
-	pool := server.Pool(t)
-	opts := &Options{Schema: server.Schema(t, "plan_")}
+	pool := TestServer.Pool(t)
+	opts := &Options{Schema: TestServer.Schema(t, "plan_")}
 	require.NoError(t, Migrate(t.Context(), pool, opts))
 	st, err := New(pool, opts)
 	require.NoError(t, err)
@@ -63,22 +61,15 @@ func explainAnalyze(t *testing.T, st *Store, conn *pgxpool.Conn, settings, text 
 	require.NoError(t, err)
 	defer func() { _ = tx.Rollback(context.WithoutCancel(t.Context())) }()
 	require.NoError(t, tx.SendBatch(t.Context(), b).Close())
-	plan := strings.Join(lines, "\n")
-	if os.Getenv("SHOWPLAN") != "" {
-		t.Log(plan)
-	}
-	return plan
+	return strings.Join(lines, "\n")
 }
 
 // TestHotStatementsUseIndexes asks the server how it runs the statements of the
 // queue: no table is read from end to end, whatever the server believes to be in it.
 func TestHotStatementsUseIndexes(t *testing.T) {
-	server, err := pgtest.Start()
-	require.NoError(t, err)
-	defer server.Stop()
 	for _, analyzed := range []bool{false, true} {
 		t.Run(fmt.Sprintf("analyzed=%v", analyzed), func(t *testing.T) {
-			st, conn := planned(t, server)
+			st, conn := planned(t)
 			if analyzed {
 				_, err := conn.Exec(t.Context(), "ANALYZE")
 				require.NoError(t, err)
@@ -99,7 +90,9 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 			}{
 				{"claim", settingsIndex, claimText, []any{
 					int64(500), int32(100), int64(1 << 20), int32(10), `{"501":3}`, int64(1e9),
-					[]int64{510}, []time.Time{time.Now().Add(-time.Hour)}, int32(500), int64(1), int64(1e6),
+					[]int64{510},
+					[]time.Time{time.Now().Add(-time.Hour)},
+					int32(500), int64(1), int64(1e6),
 				}},
 				{"enqueue", settingsEnqueue, enqueueStatement, enqueueArgs},
 				{"settle plain", settingsWrite, settlePlain, settle.plainArgs([]int{0})},
@@ -125,11 +118,8 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 // TestPagesNeedNoSort asks how the log is read: a page comes in order from an
 // index, whatever lies behind it.
 func TestPagesNeedNoSort(t *testing.T) {
-	server, err := pgtest.Start()
-	require.NoError(t, err)
-	defer server.Stop()
-	st, conn := planned(t, server)
-	_, err = conn.Exec(t.Context(), "ANALYZE")
+	st, conn := planned(t)
+	_, err := conn.Exec(t.Context(), "ANALYZE")
 	require.NoError(t, err)
 	now := time.Now()
 	for name, q := range map[string]store.DeliveryQuery{

@@ -60,25 +60,26 @@ func run(ctx context.Context, config *setup.Config) (err error) {
 	if err := f.run(ctx, asked.Done()); err != nil {
 		return err
 	}
-	if asked.Err() != nil && ctx.Err() == nil {
-		drain, cancel := context.WithTimeout(ctx, config.Drain)
-		defer cancel()
-		if err := hooks.Stop(drain); err != nil {
-			return err
-		}
-		say(setup.Drained)
-		return nil
-	}
-	for {
+	for asked.Err() == nil {
 		pending, err := hooks.Deliveries(ctx, store.DeliveryQuery{States: []store.State{store.Pending}, Limit: 1})
 		switch {
-		case err != nil && !(config.Patient && ctx.Err() == nil):
+		case err != nil && !config.Patient:
 			return err
 		case err == nil && len(pending) == 0:
 			return hooks.Stop(ctx)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	drain, cancel := context.WithTimeout(ctx, config.Drain)
+	defer cancel()
+	if err := hooks.Stop(drain); err != nil {
+		return err
+	}
+	say(setup.Drained)
+	return nil
 }
 
 // say writes a line, in one piece.
