@@ -27,7 +27,9 @@
 //
 // A Sender needs few connections: claims, commits of Send and of results each use
 // one at a time, upkeep one more. A pool of 4 to 8 for each process serves well, and
-// one more with [Options.Notify].
+// one more with [Options.Notify]. The application may share its own pool; where that
+// can be exhausted, sending waits with everything else, and a second pool keeps it
+// apart.
 //
 // # Long transactions
 //

@@ -2,44 +2,84 @@ package postgres_test
 
 import (
 	"context"
+	"database/sql"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/stretchr/testify/require"
 
 	"github.com/hookpost/hookpost/store"
+	"github.com/hookpost/hookpost/store/postgres"
 )
+
+// viewed is a transaction of one kind or another, seen by a store.
+type viewed struct {
+	store.Tx
+	exec   func(query string) error
+	commit func() error
+}
+
+// viewers begin transactions of all kinds.
+func viewers(t *testing.T, st *postgres.Store, pool *pgxpool.Pool) map[string]func(level sql.IsolationLevel) viewed {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	onSQL := func(db *sql.DB) func(sql.IsolationLevel) viewed {
+		t.Cleanup(func() { require.NoError(t, db.Close()) })
+		return func(level sql.IsolationLevel) viewed {
+			tx, err := db.BeginTx(ctx, &sql.TxOptions{Isolation: level})
+			require.NoError(t, err)
+			t.Cleanup(func() { _ = tx.Rollback() })
+			return viewed{st.SQLTx(tx), func(query string) error { _, err := tx.ExecContext(ctx, query); return err }, tx.Commit}
+		}
+	}
+	pq, err := sql.Open("postgres", server.DSN+" sslmode=disable")
+	require.NoError(t, err)
+	return map[string]func(sql.IsolationLevel) viewed{
+		"pgx": func(level sql.IsolationLevel) viewed {
+			tx := begin(t, pool, pgx.TxIsoLevel(strings.ToLower(level.String())))
+			return viewed{
+				st.Tx(tx), func(query string) error { _, err := tx.Exec(ctx, query); return err },
+				func() error { return tx.Commit(ctx) },
+			}
+		},
+		"pgx stdlib": onSQL(stdlib.OpenDBFromPool(pool)),
+		"lib/pq":     onSQL(pq),
+	}
+}
 
 // In a transaction whose view is fixed, an id that somebody has stored since is a
 // duplicate or a conflict as well, and the transaction goes on.
 func TestTxWithAFixedView(t *testing.T) {
-	for _, level := range []pgx.TxIsoLevel{pgx.RepeatableRead, pgx.Serializable} {
-		t.Run(string(level), func(t *testing.T) {
-			st, pool, opts := open(t)
-			ep := endpoint(t, st, "ep_1")
-			tx := begin(t, pool, level)
-			stx := st.Tx(tx)
-			_, err := stx.EndpointSet(t.Context(), scope)
-			require.NoError(t, err)
+	st, pool, opts := open(t)
+	ep := endpoint(t, st, "ep_1")
+	for name, view := range viewers(t, st, pool) {
+		for _, level := range []sql.IsolationLevel{sql.LevelRepeatableRead, sql.LevelSerializable} {
+			t.Run(name+" "+level.String(), func(t *testing.T) {
+				tx := view(level)
+				_, err := tx.EndpointSet(t.Context(), scope)
+				require.NoError(t, err)
 
-			same, other := event(t, st, "evt_same", ep), event(t, st, "evt_other", ep)
-			rs, err := st.Enqueue(t.Context(), store.EnqueueParams{Events: []store.NewEvent{same, other}})
-			require.NoError(t, err)
-			other.Type = "c.d"
-			fresh := event(t, st, "evt_fresh", ep)
-			got, err := stx.Enqueue(t.Context(), []store.NewEvent{same, fresh, other})
-			require.NoError(t, err)
-			require.Equal(t, store.Enqueued{Status: store.Duplicate, Event: rs[0].Event}, got[0])
-			require.Equal(t, store.Stored, got[1].Status)
-			require.Equal(t, store.Enqueued{Status: store.Conflict, Event: rs[1].Event}, got[2])
-			_, err = tx.Exec(t.Context(), "SELECT 1 FROM "+opts.Schema+".event")
-			require.NoError(t, err, "the transaction is as good as before")
-			require.NoError(t, tx.Commit(t.Context()))
-			_, err = st.Event(t.Context(), scope, "evt_fresh")
-			require.NoError(t, err)
-		})
+				prefix := "evt_" + name[len(name)-2:] + level.String()[:3]
+				same, other := event(t, st, prefix+"same", ep), event(t, st, prefix+"other", ep)
+				rs, err := st.Enqueue(t.Context(), store.EnqueueParams{Events: []store.NewEvent{same, other}})
+				require.NoError(t, err)
+				other.Type = "c.d"
+				fresh := event(t, st, prefix+"fresh", ep)
+				got, err := tx.Enqueue(t.Context(), []store.NewEvent{same, fresh, other})
+				require.NoError(t, err)
+				require.Equal(t, store.Enqueued{Status: store.Duplicate, Event: rs[0].Event}, got[0])
+				require.Equal(t, store.Stored, got[1].Status)
+				require.Equal(t, store.Enqueued{Status: store.Conflict, Event: rs[1].Event}, got[2])
+				require.NoError(t, tx.exec("SELECT 1 FROM "+opts.Schema+".event"), "the transaction is as good as before")
+				require.NoError(t, tx.commit())
+				_, err = st.Event(t.Context(), scope, prefix+"fresh")
+				require.NoError(t, err)
+			})
+		}
 	}
 }
 
