@@ -119,63 +119,29 @@ var selectSettled = newMulti(`SELECT v.column1, d.state, d.token, d.attempts, d.
 	FROM (VALUES `, "(?,?,?,?,?)", `) v CROSS JOIN hookpost_delivery d
 	ON d.event = v.column2 AND d.endpoint = v.column3 AND d.round = v.column4`)
 
-var updateHeld = newMulti(`UPDATE OR FAIL hookpost_delivery SET state = 3, unknown = 0, owner = NULL, leased_at = NULL, lease_until = NULL,
-	last_status = ?, finished_at = ?, reason = '' WHERE state = 2 AND (event, endpoint, round, token, attempts) IN (VALUES `, "(?,?,?,?,?)", ")")
-
 // plain settles what nearly all settlements are, successes under a lease that still
-// stands, without reading a row first. If one of them turns out not to be that, it
-// undoes itself. It returns the indexes of the settlements that are left.
+// stands, without reading a row first. It returns the indexes of the others.
 func (t *settler) plain() (rest []int, err error) {
-	byStatus := make(map[int][]int)
-	fast := 0
 	for i := range t.batch {
-		if s := &t.batch[i]; s.Verdict == store.Deliver && s.Hold <= 0 && s.DisableVersion == 0 {
-			byStatus[s.Attempt.Status] = append(byStatus[s.Attempt.Status], i)
-			fast++
-		} else {
-			rest = append(rest, i)
-		}
-	}
-	if fast == 0 {
-		return rest, nil
-	}
-	if _, err := t.x.exec("SAVEPOINT hookpost_plain"); err != nil {
-		return nil, err
-	}
-	updated := 0
-	for status, indexes := range byStatus {
-		err := inBatches(len(indexes), func(from, to int) error {
-			t.args = append(t.args[:0], status, t.now)
-			for _, i := range indexes[from:to] {
-				s := &t.batch[i]
-				t.args = append(t.args, s.ID.Event, s.ID.Endpoint, s.ID.Round, s.Token, s.Attempt.N)
-			}
-			n, err := t.x.exec(updateHeld.rows(to-from), t.args...)
-			updated += n
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if updated < fast {
-		if _, err := t.x.exec("ROLLBACK TO hookpost_plain"); err != nil {
-			return nil, err
-		}
-		rest = rest[:0]
-		for i := range t.batch {
-			rest = append(rest, i)
-		}
-	} else {
-		for _, indexes := range byStatus {
-			for _, i := range indexes {
-				t.out[i] = store.Settled{Accepted: true, State: store.Delivered}
-				t.lanes[t.batch[i].ID.Endpoint] = nil
+		s := &t.batch[i]
+		n := 0
+		if s.Verdict == store.Deliver && s.Hold <= 0 && s.DisableVersion == 0 {
+			n, err = t.x.exec(`UPDATE OR FAIL hookpost_delivery SET state = 3, unknown = 0, owner = NULL, leased_at = NULL, lease_until = NULL,
+				last_status = ?, finished_at = ?, reason = ''
+				WHERE event = ? AND endpoint = ? AND round = ? AND state = 2 AND token = ? AND attempts = ?`,
+				s.Attempt.Status, t.now, s.ID.Event, s.ID.Endpoint, s.ID.Round, s.Token, s.Attempt.N)
+			if err != nil {
+				return nil, err
 			}
 		}
+		if n == 0 {
+			rest = append(rest, i)
+			continue
+		}
+		t.out[i] = store.Settled{Accepted: true, State: store.Delivered}
+		t.lanes[s.ID.Endpoint] = nil
 	}
-	_, err = t.x.exec("RELEASE hookpost_plain")
-	return rest, err
+	return rest, nil
 }
 
 // load reads the given deliveries, and the health of all endpoints.
