@@ -80,6 +80,7 @@ func (t *settler) run() ([]store.Settled, error) {
 		return t.out, nil
 	}
 	t.lanes = make(map[int64]*health)
+	t.log = make([]logged, 0, len(t.batch))
 	slow, err := t.plain()
 	if err != nil {
 		return nil, err
@@ -317,39 +318,18 @@ func (t *settler) logUnknown(id store.DeliveryID, d *deliveryRow) {
 	})
 }
 
-var updateDelivered = newMulti(`UPDATE OR FAIL hookpost_delivery SET state = 3, unknown = 0, owner = NULL, leased_at = NULL, lease_until = NULL,
-	last_status = ?, finished_at = ?, reason = '' WHERE (event, endpoint, round) IN (VALUES `, "(?,?,?)", ")")
-
-// updateDeliveries writes the rows that have changed: successes, which differ
-// only in their status, together, and the others one by one.
+// updateDeliveries writes the rows that have changed.
 func (t *settler) updateDeliveries() error {
-	successes := make(map[int64][]store.DeliveryID)
 	for i := range t.rows {
 		d, id := &t.rows[i], t.batch[i].ID
-		switch {
-		case !d.changed:
-		case d.state == delivered:
-			successes[d.lastStatus] = append(successes[d.lastStatus], id)
-		default:
-			_, err := t.x.exec(`UPDATE hookpost_delivery SET state = ?, attempts = ?, failures = ?, unknown = ?,
-				owner = NULL, leased_at = NULL, lease_until = NULL, due_at = ?, first_at = ?, last_status = ?, finished_at = ?, reason = ?
-				WHERE event = ? AND endpoint = ? AND round = ?`,
-				d.state, d.attempts, d.failures, d.unknown, d.dueAt, d.firstAt, d.lastStatus, d.finishedAt, d.reason,
-				id.Event, id.Endpoint, id.Round)
-			if err != nil {
-				return err
-			}
+		if !d.changed {
+			continue
 		}
-	}
-	for status, ids := range successes {
-		err := inBatches(len(ids), func(from, to int) error {
-			t.args = append(t.args[:0], status, t.now)
-			for _, id := range ids[from:to] {
-				t.args = append(t.args, id.Event, id.Endpoint, id.Round)
-			}
-			_, err := t.x.exec(updateDelivered.rows(to-from), t.args...)
-			return err
-		})
+		_, err := t.x.exec(`UPDATE hookpost_delivery SET state = ?, attempts = ?, failures = ?, unknown = ?,
+			owner = NULL, leased_at = NULL, lease_until = NULL, due_at = ?, first_at = ?, last_status = ?, finished_at = ?, reason = ?
+			WHERE event = ? AND endpoint = ? AND round = ?`,
+			d.state, d.attempts, d.failures, d.unknown, d.dueAt, d.firstAt, d.lastStatus, d.finishedAt, d.reason,
+			id.Event, id.Endpoint, id.Round)
 		if err != nil {
 			return err
 		}
