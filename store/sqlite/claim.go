@@ -175,18 +175,19 @@ func (w *walk) scope(num int64) (store.Scope, error) {
 	return s.scope, err
 }
 
-// lease marks what was chosen. One row a statement costs less here than a list of
-// them, which SQLite turns into a table first.
+var leaseReady = newMulti(`UPDATE OR FAIL hookpost_delivery SET state = 2, token = token + 1, attempts = attempts + 1,
+	owner = ?, leased_at = ?, lease_until = ?, first_at = coalesce(first_at, ?)
+	WHERE (event, endpoint, round) IN (VALUES `, "(?,?,?)", ")")
+
+// lease marks what was chosen.
 func (w *walk) lease() error {
-	until := w.now + w.Lease.Microseconds()
-	for _, d := range w.out.Deliveries {
-		_, err := w.x.exec(`UPDATE OR FAIL hookpost_delivery SET state = 2, token = token + 1, attempts = attempts + 1,
-			owner = ?, leased_at = ?, lease_until = ?, first_at = coalesce(first_at, ?)
-			WHERE event = ? AND endpoint = ? AND round = ?`,
-			w.Owner, w.now, until, w.now, d.ID.Event, d.ID.Endpoint, d.ID.Round)
-		if err != nil {
-			return err
+	var args []any
+	return inBatches(len(w.out.Deliveries), func(from, to int) error {
+		args = append(args[:0], w.Owner, w.now, w.now+w.Lease.Microseconds(), w.now)
+		for _, d := range w.out.Deliveries[from:to] {
+			args = append(args, d.ID.Event, d.ID.Endpoint, d.ID.Round)
 		}
-	}
-	return nil
+		_, err := w.x.exec(leaseReady.rows(to-from), args...)
+		return err
+	})
 }
