@@ -226,7 +226,7 @@ func checkJSON(data []byte) error {
 		return badEvent("Data", "is empty, which is not JSON; leave it nil to send null")
 	case !utf8.Valid(data):
 		return badEvent("Data", "is not valid UTF-8, which JSON requires; send binary data in base64, or as Body")
-	case !json.Valid(data):
+	case !validJSON(data):
 		var raw json.RawMessage
 		err := json.Unmarshal(data, &raw)
 		var syntax *json.SyntaxError

@@ -147,27 +147,32 @@ func TestHostileReceivers(t *testing.T) {
 			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
 			hang(c)
 		}, ClassProtocol, 101},
-		"resets before the status":    {func(c net.Conn) { readRequest(c); reset(c) }, ClassClosed, 0},
-		"closes before the status":    {readRequest, ClassClosed, 0},
-		"closes in the status line":   {says("HTTP/1.1 20"), ClassProtocol, 0},
-		"closes in the headers":       {says(ok + "X: y\r\n"), ClassClosed, 0},
-		"resets in the body":          {func(c net.Conn) { says(ok + "Content-Length: 10\r\n\r\nabc")(c); reset(c) }, delivered, 200},
-		"short body":                  {says(ok + "Content-Length: 10\r\n\r\nabc"), delivered, 200},
-		"two lengths":                 {says(ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), ClassProtocol, 0},
-		"length and chunks":           {says(ok + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), delivered, 200},
-		"negative length":             {says(ok + "Content-Length: -1\r\n\r\n"), ClassProtocol, 0},
-		"bad chunk":                   {says(ok + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), delivered, 200},
-		"status 099":                  {says("HTTP/1.1 099 Odd\r\n\r\n"), ClassStatus, 99},
-		"status 999":                  {says("HTTP/1.1 999 Odd\r\n\r\n"), ClassStatus, 999},
-		"status 2000":                 {says("HTTP/1.1 2000 Odd\r\n\r\n"), ClassProtocol, 0},
-		"banner of another protocol":  {says("220 mail.example ESMTP\r\n"), ClassProtocol, 0},
-		"frame of HTTP/2":             {says("\x00\x00\x12\x04\x00\x00\x00\x00\x00"), ClassProtocol, 0},
-		"NUL in a header":             {says(ok + "X: a\x00b\r\n\r\n"), ClassProtocol, 0},
-		"unpacking bomb":              {says(ok + "Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"), delivered, 200},
-		"204 with a body":             {says("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\nabc"), delivered, 204},
-		"200 before reading anything": {func(c net.Conn) { _, _ = io.WriteString(c, ok+"Content-Length: 0\r\n\r\n"); hang(c) }, delivered, 200},
-		"redirect":                    {says("HTTP/1.1 307 There\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"), ClassStatus, 307},
-		"script in the body":          {says("HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n<script>\x00"), ClassStatus, 500},
+		"resets before the status":   {func(c net.Conn) { readRequest(c); reset(c) }, ClassClosed, 0},
+		"closes before the status":   {readRequest, ClassClosed, 0},
+		"closes in the status line":  {says("HTTP/1.1 20"), ClassProtocol, 0},
+		"closes in the headers":      {says(ok + "X: y\r\n"), ClassClosed, 0},
+		"resets in the body":         {func(c net.Conn) { says(ok + "Content-Length: 10\r\n\r\nabc")(c); reset(c) }, delivered, 200},
+		"short body":                 {says(ok + "Content-Length: 10\r\n\r\nabc"), delivered, 200},
+		"two lengths":                {says(ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), ClassProtocol, 0},
+		"length and chunks":          {says(ok + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), delivered, 200},
+		"negative length":            {says(ok + "Content-Length: -1\r\n\r\n"), ClassProtocol, 0},
+		"bad chunk":                  {says(ok + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), delivered, 200},
+		"status 099":                 {says("HTTP/1.1 099 Odd\r\n\r\n"), ClassStatus, 99},
+		"status 999":                 {says("HTTP/1.1 999 Odd\r\n\r\n"), ClassStatus, 999},
+		"status 2000":                {says("HTTP/1.1 2000 Odd\r\n\r\n"), ClassProtocol, 0},
+		"banner of another protocol": {says("220 mail.example ESMTP\r\n"), ClassProtocol, 0},
+		"frame of HTTP/2":            {says("\x00\x00\x12\x04\x00\x00\x00\x00\x00"), ClassProtocol, 0},
+		"NUL in a header":            {says(ok + "X: a\x00b\r\n\r\n"), ClassProtocol, 0},
+		"unpacking bomb":             {says(ok + "Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"), delivered, 200},
+		"204 with a body":            {says("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\nabc"), delivered, 204},
+		// An answer to nothing would be luck: Go may see it before it has sent a byte.
+		"200 after the first byte": {func(c net.Conn) {
+			_, _ = c.Read(make([]byte, 1))
+			_, _ = io.WriteString(c, ok+"Content-Length: 0\r\n\r\n")
+			hang(c)
+		}, delivered, 200},
+		"redirect":           {says("HTTP/1.1 307 There\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"), ClassStatus, 307},
+		"script in the body": {says("HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n<script>\x00"), ClassStatus, 500},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

@@ -193,6 +193,11 @@ func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, 
 	l.offers++
 	room = make(map[int64]int, len(l.busy))
 	slowRoom := l.slowRoom(now)
+	defaultRoom = l.defaultRoom()
+	if slowRoom <= 0 {
+		// Where so many are slow, the unknown ones may be as well: one attempt tells.
+		defaultRoom = 1
+	}
 	// Of the slow ones those come first that are known to have something to send.
 	for _, known := range [2]bool{true, false} {
 		for num, la := range l.busy {
@@ -211,7 +216,7 @@ func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, 
 			room[num] = max(0, r)
 		}
 	}
-	return slots, room, l.defaultRoom()
+	return slots, room, defaultRoom
 }
 
 // claimed gives back the slots that a claim left over and learns from it where

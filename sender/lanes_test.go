@@ -346,3 +346,18 @@ func TestLanesModel(t *testing.T) {
 		require.Zero(t, w.handedOff)
 	}
 }
+
+func TestUnknownEndpointsAreTriedOneByOneWhereHalfIsSlow(t *testing.T) {
+	w := newLaneWorld(t, 16)
+	for endpoint := range int64(2) {
+		for range initialRoom {
+			w.hand(endpoint)
+		}
+	}
+	slots, room, before := w.offer(claimBatch, w.now)
+	w.claimed(slots, room, before, nil, false, 0, w.now)
+	require.Equal(t, initialRoom, before)
+	w.now = w.now.Add(2 * slowAfter)
+	_, _, after := w.offer(claimBatch, w.now)
+	require.Equal(t, 1, after, "the slow ones have their half; one attempt each tells about the others")
+}

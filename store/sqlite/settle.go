@@ -80,6 +80,7 @@ func (t *settler) run() ([]store.Settled, error) {
 		return t.out, nil
 	}
 	t.lanes = make(map[int64]*health)
+	t.log = make([]logged, 0, len(t.batch))
 	slow, err := t.plain()
 	if err != nil {
 		return nil, err
@@ -119,63 +120,29 @@ var selectSettled = newMulti(`SELECT v.column1, d.state, d.token, d.attempts, d.
 	FROM (VALUES `, "(?,?,?,?,?)", `) v CROSS JOIN hookpost_delivery d
 	ON d.event = v.column2 AND d.endpoint = v.column3 AND d.round = v.column4`)
 
-var updateHeld = newMulti(`UPDATE OR FAIL hookpost_delivery SET state = 3, unknown = 0, owner = NULL, leased_at = NULL, lease_until = NULL,
-	last_status = ?, finished_at = ?, reason = '' WHERE state = 2 AND (event, endpoint, round, token, attempts) IN (VALUES `, "(?,?,?,?,?)", ")")
-
 // plain settles what nearly all settlements are, successes under a lease that still
-// stands, without reading a row first. If one of them turns out not to be that, it
-// undoes itself. It returns the indexes of the settlements that are left.
+// stands, without reading a row first. It returns the indexes of the others.
 func (t *settler) plain() (rest []int, err error) {
-	byStatus := make(map[int][]int)
-	fast := 0
 	for i := range t.batch {
-		if s := &t.batch[i]; s.Verdict == store.Deliver && s.Hold <= 0 && s.DisableVersion == 0 {
-			byStatus[s.Attempt.Status] = append(byStatus[s.Attempt.Status], i)
-			fast++
-		} else {
-			rest = append(rest, i)
-		}
-	}
-	if fast == 0 {
-		return rest, nil
-	}
-	if _, err := t.x.exec("SAVEPOINT hookpost_plain"); err != nil {
-		return nil, err
-	}
-	updated := 0
-	for status, indexes := range byStatus {
-		err := inBatches(len(indexes), func(from, to int) error {
-			t.args = append(t.args[:0], status, t.now)
-			for _, i := range indexes[from:to] {
-				s := &t.batch[i]
-				t.args = append(t.args, s.ID.Event, s.ID.Endpoint, s.ID.Round, s.Token, s.Attempt.N)
-			}
-			n, err := t.x.exec(updateHeld.rows(to-from), t.args...)
-			updated += n
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if updated < fast {
-		if _, err := t.x.exec("ROLLBACK TO hookpost_plain"); err != nil {
-			return nil, err
-		}
-		rest = rest[:0]
-		for i := range t.batch {
-			rest = append(rest, i)
-		}
-	} else {
-		for _, indexes := range byStatus {
-			for _, i := range indexes {
-				t.out[i] = store.Settled{Accepted: true, State: store.Delivered}
-				t.lanes[t.batch[i].ID.Endpoint] = nil
+		s := &t.batch[i]
+		n := 0
+		if s.Verdict == store.Deliver && s.Hold <= 0 && s.DisableVersion == 0 {
+			n, err = t.x.exec(`UPDATE OR FAIL hookpost_delivery SET state = 3, unknown = 0, owner = NULL, leased_at = NULL, lease_until = NULL,
+				last_status = ?, finished_at = ?, reason = ''
+				WHERE event = ? AND endpoint = ? AND round = ? AND state = 2 AND token = ? AND attempts = ?`,
+				s.Attempt.Status, t.now, s.ID.Event, s.ID.Endpoint, s.ID.Round, s.Token, s.Attempt.N)
+			if err != nil {
+				return nil, err
 			}
 		}
+		if n == 0 {
+			rest = append(rest, i)
+			continue
+		}
+		t.out[i] = store.Settled{Accepted: true, State: store.Delivered}
+		t.lanes[s.ID.Endpoint] = nil
 	}
-	_, err = t.x.exec("RELEASE hookpost_plain")
-	return rest, err
+	return rest, nil
 }
 
 // load reads the given deliveries, and the health of all endpoints.
@@ -351,39 +318,18 @@ func (t *settler) logUnknown(id store.DeliveryID, d *deliveryRow) {
 	})
 }
 
-var updateDelivered = newMulti(`UPDATE OR FAIL hookpost_delivery SET state = 3, unknown = 0, owner = NULL, leased_at = NULL, lease_until = NULL,
-	last_status = ?, finished_at = ?, reason = '' WHERE (event, endpoint, round) IN (VALUES `, "(?,?,?)", ")")
-
-// updateDeliveries writes the rows that have changed: successes, which differ
-// only in their status, together, and the others one by one.
+// updateDeliveries writes the rows that have changed.
 func (t *settler) updateDeliveries() error {
-	successes := make(map[int64][]store.DeliveryID)
 	for i := range t.rows {
 		d, id := &t.rows[i], t.batch[i].ID
-		switch {
-		case !d.changed:
-		case d.state == delivered:
-			successes[d.lastStatus] = append(successes[d.lastStatus], id)
-		default:
-			_, err := t.x.exec(`UPDATE hookpost_delivery SET state = ?, attempts = ?, failures = ?, unknown = ?,
-				owner = NULL, leased_at = NULL, lease_until = NULL, due_at = ?, first_at = ?, last_status = ?, finished_at = ?, reason = ?
-				WHERE event = ? AND endpoint = ? AND round = ?`,
-				d.state, d.attempts, d.failures, d.unknown, d.dueAt, d.firstAt, d.lastStatus, d.finishedAt, d.reason,
-				id.Event, id.Endpoint, id.Round)
-			if err != nil {
-				return err
-			}
+		if !d.changed {
+			continue
 		}
-	}
-	for status, ids := range successes {
-		err := inBatches(len(ids), func(from, to int) error {
-			t.args = append(t.args[:0], status, t.now)
-			for _, id := range ids[from:to] {
-				t.args = append(t.args, id.Event, id.Endpoint, id.Round)
-			}
-			_, err := t.x.exec(updateDelivered.rows(to-from), t.args...)
-			return err
-		})
+		_, err := t.x.exec(`UPDATE hookpost_delivery SET state = ?, attempts = ?, failures = ?, unknown = ?,
+			owner = NULL, leased_at = NULL, lease_until = NULL, due_at = ?, first_at = ?, last_status = ?, finished_at = ?, reason = ?
+			WHERE event = ? AND endpoint = ? AND round = ?`,
+			d.state, d.attempts, d.failures, d.unknown, d.dueAt, d.firstAt, d.lastStatus, d.finishedAt, d.reason,
+			id.Event, id.Endpoint, id.Round)
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,21 +17,30 @@ import (
 const (
 	maxMembers = 64
 	maxRunning = 50 * time.Millisecond
+	// gatherTime is how long a transaction waits for the callers of those before it,
+	// who come back at once when there is more to do. Without it two streams of calls,
+	// such as those that store events and those that settle them, take turns instead
+	// of sharing commits.
+	gatherTime = 200 * time.Microsecond
+	// gatherAfter is how long after a transaction its callers are expected back.
+	gatherAfter = time.Millisecond
 )
 
 // writer runs all calls that write. Those that arrive while a commit is under
 // way run together in the next transaction, each in a savepoint of its own, and
-// share its commit. There is no goroutine: the call that has waited longest
-// leads, that is, does the work of all.
+// share its commit. It has a goroutine only while there is something to write.
 type writer struct {
 	pool    pool
 	wait    time.Duration // how long to wait for the write lock
 	commits atomic.Int64
 
 	mu      sync.Mutex
-	queue   []*member // the leader first
-	leading bool
-	blocked time.Time // since when the write lock has been refused
+	queue   []*member // in order of arrival
+	running bool
+	arrived chan struct{} // has an element when somebody has joined the queue
+	blocked time.Time     // since when the write lock has been refused
+	last    int           // members of the last transaction
+	ended   time.Time     // the last transaction
 }
 
 // member is a call that waits for its turn or runs.
@@ -39,10 +49,13 @@ type member struct {
 	run  func(*conn) error
 	err  error
 	came time.Time
-	turn chan struct{} // receives once: finished, or to lead
-	// Guarded by writer.mu.
-	lead bool
-	done bool
+	done chan struct{} // receives once
+}
+
+// finish tells the caller that err is set.
+func (m *member) finish(err error) {
+	m.err = err
+	m.done <- struct{}{}
 }
 
 // do runs f in a transaction and returns after its commit. If ctx ends before
@@ -51,78 +64,123 @@ func (w *writer) do(ctx context.Context, f func(*conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	m := &member{ctx: ctx, run: f, came: time.Now()}
+	m := &member{ctx: ctx, run: f, came: time.Now(), done: make(chan struct{}, 1)}
 	w.mu.Lock()
 	w.queue = append(w.queue, m)
-	if !w.leading {
-		w.leading = true
-		w.mu.Unlock()
-	} else {
-		m.turn = make(chan struct{}, 1)
-		w.mu.Unlock()
-		select {
-		case <-m.turn:
-		case <-ctx.Done():
-			if w.leave(m) {
-				return ctx.Err()
-			}
-			<-m.turn
-		}
-		if m.done {
-			return m.err
-		}
+	if w.arrived == nil {
+		w.arrived = make(chan struct{}, 1)
 	}
-	w.lead(m)
+	select {
+	case w.arrived <- struct{}{}:
+	default:
+	}
+	if !w.running {
+		w.running = true
+		go w.work()
+	}
+	w.mu.Unlock()
+	select {
+	case <-m.done:
+	case <-ctx.Done():
+		if w.leave(m) {
+			return ctx.Err()
+		}
+		<-m.done
+	}
 	return m.err
 }
 
-// leave takes m out of the queue, if it is still only waiting.
+// leave takes m out of the queue, if it is still there.
 func (w *writer) leave(m *member) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if m.lead {
-		return false
+	i := slices.Index(w.queue, m)
+	if i >= 0 {
+		w.queue = slices.Delete(w.queue, i, i+1)
 	}
-	return w.remove(m)
+	return i >= 0
 }
 
-func (w *writer) remove(m *member) bool {
-	for i, q := range w.queue {
-		if q == m {
-			w.queue = append(w.queue[:i], w.queue[i+1:]...)
-			return true
+// waiting returns how many calls are in the queue. If there are none, the caller,
+// which is the writer's goroutine, must end.
+func (w *writer) waiting() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if len(w.queue) == 0 {
+		w.running = false
+	}
+	return len(w.queue)
+}
+
+// work runs transactions until the queue is empty.
+func (w *writer) work() {
+	last := w.recent()
+	for {
+		n := w.waiting()
+		if n == 0 {
+			return
 		}
+		w.gather(n + last)
+		last = w.transaction()
 	}
-	return false
 }
 
-// lead runs m, the first of the queue, and those behind it, and passes the lead
-// on.
-func (w *writer) lead(m *member) {
-	var batch []*member
-	defer func() {
+// recent returns how many members the last transaction had, if they can be expected
+// back now.
+func (w *writer) recent() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if time.Since(w.ended) > gatherAfter {
+		return 0
+	}
+	return w.last - 1 // one of them has just come
+}
+
+// gather waits a moment for want members.
+func (w *writer) gather(want int) {
+	want = min(want, maxMembers)
+	timer := time.NewTimer(gatherTime)
+	defer timer.Stop()
+	for {
 		w.mu.Lock()
-		w.remove(m) // still there if the transaction could not begin
-		for _, b := range batch {
-			if b != m {
-				b.done = true
-				b.turn <- struct{}{}
-			}
-		}
-		if len(w.queue) > 0 {
-			next := w.queue[0]
-			next.lead = true
-			next.turn <- struct{}{}
-		} else {
-			w.leading = false
-		}
+		n := len(w.queue)
 		w.mu.Unlock()
-	}()
+		if n >= want || n == 0 {
+			return
+		}
+		select {
+		case <-w.arrived:
+		case <-timer.C:
+			return
+		}
+	}
+}
 
-	s, err := w.acquire(m)
-	if err != nil {
-		m.err = err
-		return
+// transaction runs those who wait in one transaction and returns how many they were.
+func (w *writer) transaction() int {
+	batch, errs, err := w.attempt()
+	if err != nil && batch == nil {
+		batch = w.take()
+	}
+	w.mu.Lock()
+	w.last, w.ended = len(batch), time.Now()
+	w.mu.Unlock()
+	for i, m := range batch {
+		if errs == nil {
+			m.finish(err)
+		} else {
+			m.finish(errs[i])
+		}
+	}
+	return len(batch)
+}
+
+// attempt runs the members of one transaction and returns them with their errors. If
+// it can't begin there is only one error, and none if nobody waits any more.
+func (w *writer) attempt() (batch []*member, errs []error, err error) {
+	s, err := w.acquire()
+	if err != nil || s == nil {
+		return nil, nil, err
 	}
 	defer w.pool.put(s)
 	// The statements run under no context: one caller's must not end the others'.
@@ -132,49 +190,51 @@ func (w *writer) lead(m *member) {
 			return err
 		}
 		defer restore()
-		if err := w.begin(m, c); err != nil {
+		begun, err := w.begin(c)
+		if err != nil || !begun {
 			return err
 		}
-		batch = w.take()
-		batch = w.transact(c, batch)
+		batch, errs = w.transact(c, w.take())
 		return nil
 	})
-	if err != nil && batch == nil {
-		m.err = err
-	}
+	return batch, errs, err
 }
 
 // acquire takes the writing connection, for which an application with a pool of
-// one may have to wait.
-func (w *writer) acquire(m *member) (*session, error) {
+// one may have to wait. It returns nil if nobody waits any more.
+func (w *writer) acquire() (*session, error) {
 	if w.pool.own {
-		s, err := w.pool.get(m.ctx)
+		s, err := w.pool.get(context.Background())
 		return s, explain(err)
 	}
-	w.mu.Lock()
-	if w.blocked.IsZero() {
-		w.blocked = time.Now()
+	for !w.empty() {
+		ctx, cancel := context.WithTimeout(context.Background(), noConnGrain)
+		s, err := w.pool.get(ctx)
+		late := ctx.Err() != nil
+		cancel()
+		if err == nil {
+			return s, nil
+		}
+		if !late {
+			return nil, explain(err)
+		}
+		w.expire(errNoConn)
 	}
-	w.mu.Unlock()
-	// Somebody who does not want to wait still lets a connection be opened.
-	ctx, cancel := context.WithTimeout(m.ctx, max(w.wait, 50*time.Millisecond))
-	defer cancel()
-	s, err := w.pool.get(ctx)
-	switch {
-	case err == nil:
-		return s, nil
-	case m.ctx.Err() != nil:
-		return nil, m.ctx.Err()
-	case ctx.Err() != nil:
-		w.expire(m, errNoConn)
-		return nil, fmt.Errorf("%w: waited %v: %w", errBusy, w.wait, errNoConn)
-	}
-	return nil, explain(err)
+	return nil, nil
 }
+
+// noConnGrain is how often the wait for a connection looks at who is still waiting.
+const noConnGrain = 10 * time.Millisecond
 
 // errNoConn is what was missing when all connections of the application's pool
 // stay in use.
 var errNoConn = errors.New("sqlite: no connection of the application's pool became free")
+
+func (w *writer) empty() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.queue) == 0
+}
 
 // noBusyHandler switches SQLite's own waiting off: it is unfair and hears of no
 // context. Connections of the application's get theirs back.
@@ -198,24 +258,20 @@ func (w *writer) noBusyHandler(c *conn) (restore func(), err error) {
 	return func() { _ = set(ms) }, nil
 }
 
-// begin takes the write lock.
-func (w *writer) begin(m *member, c *conn) error {
-	for {
-		if err := m.ctx.Err(); err != nil {
-			return err
-		}
+// begin takes the write lock. It reports false if nobody waits for it any more.
+func (w *writer) begin(c *conn) (bool, error) {
+	for !w.empty() {
 		_, err := c.exec("BEGIN IMMEDIATE")
 		if err == nil || !isBusy(err) {
 			w.mu.Lock()
 			w.blocked = time.Time{}
 			w.mu.Unlock()
-			return explain(err)
+			return err == nil, explain(err)
 		}
-		if w.expire(m, err) {
-			return m.err
-		}
-		pause(m.ctx)
+		w.expire(err)
+		pause(context.Background())
 	}
+	return false, nil
 }
 
 // pause is the wait between two tries for a lock: randomised, so that several
@@ -229,37 +285,25 @@ func pause(ctx context.Context) {
 	}
 }
 
-// expire ends the waiting of all members that the lock was refused to for too
-// long, and reports whether m, the leader, is one of them.
-func (w *writer) expire(m *member, cause error) bool {
+// expire ends the waiting of all members that the lock was refused to for too long.
+func (w *writer) expire(cause error) {
 	now := time.Now()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.blocked.IsZero() {
 		w.blocked = now
 	}
-	out := false
-	kept := w.queue[:0]
-	for _, q := range w.queue {
+	w.queue = slices.DeleteFunc(w.queue, func(q *member) bool {
 		since := q.came
 		if since.Before(w.blocked) {
 			since = w.blocked
 		}
 		if now.Sub(since) < w.wait {
-			kept = append(kept, q)
-			continue
+			return false
 		}
-		q.err = fmt.Errorf("%w: waited %v: %w", errBusy, w.wait, cause)
-		if q == m {
-			out = true
-			continue
-		}
-		q.done = true
-		q.turn <- struct{}{}
-	}
-	clear(w.queue[len(kept):])
-	w.queue = kept
-	return out
+		q.finish(fmt.Errorf("%w: waited %v: %w", errBusy, w.wait, cause))
+		return true
+	})
 }
 
 // take removes the members of the next transaction from the queue.
@@ -267,14 +311,8 @@ func (w *writer) take() []*member {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	n := min(len(w.queue), maxMembers)
-	batch := make([]*member, n)
-	for i := range batch {
-		batch[i] = w.queue[i]
-		batch[i].err = errAbandoned
-	}
-	rest := copy(w.queue, w.queue[n:])
-	clear(w.queue[rest:])
-	w.queue = w.queue[:rest]
+	batch := slices.Clone(w.queue[:n])
+	w.queue = slices.Delete(w.queue, 0, n)
 	return batch
 }
 
@@ -282,50 +320,42 @@ func (w *writer) take() []*member {
 func (w *writer) giveBack(rest []*member) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.queue = append(append(make([]*member, 0, len(rest)+len(w.queue)), rest...), w.queue...)
+	w.queue = slices.Insert(w.queue, 0, rest...)
 }
 
-// errAbandoned is what the others of a transaction hear if one of them panicked.
-var errAbandoned = errors.New("sqlite: the transaction was abandoned by a panic; nothing was written")
-
-// transact runs the members in the transaction that has begun, commits, and
-// sets their errors. It returns those it ran.
-func (w *writer) transact(c *conn, batch []*member) []*member {
-	ended := false
-	defer func() {
-		if !ended {
-			_, _ = c.exec("ROLLBACK")
-		}
-	}()
+// transact runs the members in the transaction that has begun, and commits. It
+// returns those it ran, with their errors.
+func (w *writer) transact(c *conn, batch []*member) ([]*member, []error) {
 	began := time.Now()
 	errs := make([]error, len(batch))
 	for i, m := range batch {
 		if i > 0 && time.Since(began) > maxRunning {
 			w.giveBack(batch[i:])
-			batch = batch[:i]
+			batch, errs = batch[:i], errs[:i]
 			break
 		}
 		if errs[i] = m.ctx.Err(); errs[i] != nil {
 			continue
 		}
-		var doomed bool
-		if errs[i], doomed = runMember(c, m, len(batch) > 1); doomed {
-			for k, b := range batch {
-				if b.err = errs[k]; b.err == nil {
-					b.err = errs[i]
-				}
-			}
-			return batch
+		err, doomed := runMember(c, m, len(batch) > 1)
+		errs[i] = err
+		if doomed {
+			_, _ = c.exec("ROLLBACK")
+			fill(errs, err)
+			return batch, errs
 		}
 	}
-	err := w.commit(c)
-	ended = true
-	for i, m := range batch {
-		if m.err = errs[i]; m.err == nil {
-			m.err = err
+	fill(errs, w.commit(c))
+	return batch, errs
+}
+
+// fill gives err to those who have no error of their own.
+func fill(errs []error, err error) {
+	for i := range errs {
+		if errs[i] == nil {
+			errs[i] = err
 		}
 	}
-	return batch
 }
 
 // runMember runs one call so that its failure leaves nothing behind. doomed
