@@ -14,7 +14,7 @@ import (
 
 // CreateEndpoint implements [store.Endpoints].
 func (s *Store) CreateEndpoint(ctx context.Context, in store.Endpoint, action store.Action, actor string) (store.Endpoint, error) {
-	if in.ID == "" || !validText(in.ID) {
+	if in.ID == "" || !store.IsText(in.ID) {
 		return store.Endpoint{}, fmt.Errorf("%w: endpoint id %q", store.ErrInvalid, in.ID)
 	}
 	if in.State != store.Enabled && in.State != store.Disabled {
@@ -183,7 +183,7 @@ func (s *Store) EndpointSet(ctx context.Context, scope store.Scope) (store.Endpo
 // LoadEndpoints implements [store.Endpoints].
 func (s *Store) LoadEndpoints(ctx context.Context, keys []store.EndpointKey) ([]store.Endpoint, error) {
 	for _, k := range keys {
-		if err := checkScope(k.Scope); err != nil {
+		if err := store.CheckScope(k.Scope); err != nil {
 			return nil, err
 		}
 	}

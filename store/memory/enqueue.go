@@ -54,10 +54,8 @@ func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) ([]store.Enq
 // lockFor checks events and locks the store once no transaction but own holds an
 // id of theirs. It gives up with ErrBusy.
 func (s *Store) lockFor(ctx context.Context, events []store.NewEvent, own *Tx) error {
-	for i := range events {
-		if err := checkEvent(&events[i]); err != nil {
-			return err
-		}
+	if err := store.CheckEvents(events, own != nil); err != nil {
+		return err
 	}
 	var timeout *time.Timer
 	for {
@@ -95,37 +93,12 @@ func (s *Store) holder(events []store.NewEvent, own *Tx) *Tx {
 	return nil
 }
 
-func checkEvent(e *store.NewEvent) error {
-	if err := checkScope(e.Scope); err != nil {
-		return err
-	}
-	switch {
-	case e.ID == "" || !validText(e.ID):
-		return fmt.Errorf("%w: event id %q is empty or not text", store.ErrInvalid, e.ID)
-	case !validText(e.Type) || !validText(e.ContentType):
-		return fmt.Errorf("%w: type or content type of event %q is not text", store.ErrInvalid, e.ID)
-	case len(e.Refs) > 8:
-		return fmt.Errorf("%w: event %q has %d references, at most 8 are kept", store.ErrInvalid, e.ID, len(e.Refs))
-	}
-	return nil
-}
-
-// checkTargets refuses an event for endpoints outside of its scope or for the
-// same one twice.
+// checkTargets refuses an event for endpoints outside of its scope.
 func (s *Store) checkTargets(e *store.NewEvent) error {
-	sorted := true
-	for i, t := range e.For {
+	for _, t := range e.For {
 		if ep := s.endpoint(t.Endpoint); ep == nil || ep.Scope != e.Scope {
 			return fmt.Errorf("%w: event %q is for endpoint %d, which is not of its scope", store.ErrInvalid, e.ID, t.Endpoint)
 		}
-		sorted = sorted && (i == 0 || e.For[i-1].Endpoint < t.Endpoint)
-	}
-	if sorted {
-		return nil
-	}
-	nums := targets(e.For)
-	if len(slices.Compact(nums)) < len(e.For) {
-		return fmt.Errorf("%w: event %q is for the same endpoint twice", store.ErrInvalid, e.ID)
 	}
 	return nil
 }

@@ -47,7 +47,7 @@ func (ep *endpoint) hold(d time.Duration, now micros) {
 
 // DisableFailing implements [store.Upkeep].
 func (s *Store) DisableFailing(ctx context.Context, rule store.FailingRule, limit int) ([]store.Endpoint, error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return nil, err
 	}
 	if err := s.lock(ctx); err != nil {

@@ -9,7 +9,7 @@ import (
 
 // Prune implements [store.Upkeep]. It counts events.
 func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (int, error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	if err := s.lock(ctx); err != nil {

@@ -175,8 +175,6 @@ func (d *delivery) attempt(n int) (int, bool) {
 	return slices.BinarySearchFunc(d.log, n, func(a store.Attempt, n int) int { return cmp.Compare(a.N, n) })
 }
 
-const reasonDeleted = "the endpoint was deleted"
-
 // visible returns the state as everybody sees it: what is pending for a deleted
 // endpoint reads as cancelled, marked or not.
 func (d *delivery) visible() store.State {
@@ -207,7 +205,7 @@ func (d *delivery) record() store.Delivery {
 		r.DueAt = d.due.time()
 		r.InFlight = d.stage == leased
 	case d.state == store.Pending:
-		r.Reason, r.FinishedAt = reasonDeleted, d.endpoint.ChangedAt
+		r.Reason, r.FinishedAt = store.ReasonDeleted, d.endpoint.ChangedAt
 	}
 	return r
 }

@@ -3,25 +3,16 @@ package memory
 import (
 	"bytes"
 	"context"
-	"fmt"
 	"slices"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
 )
 
-// How much of an answer is kept.
-const (
-	maxResponseHeader = 4 << 10
-	maxResponseBody   = 16 << 10
-)
-
 // Settle implements [store.Queue].
 func (s *Store) Settle(ctx context.Context, batch []store.Settlement) ([]store.Settled, error) {
-	for i := range batch {
-		if err := checkSettlement(&batch[i]); err != nil {
-			return nil, err
-		}
+	if err := store.CheckSettlements(batch); err != nil {
+		return nil, err
 	}
 	if err := s.lock(ctx); err != nil {
 		return nil, err
@@ -36,23 +27,6 @@ func (s *Store) Settle(ctx context.Context, batch []store.Settlement) ([]store.S
 		}
 	}
 	return results, nil
-}
-
-func checkSettlement(t *store.Settlement) error {
-	var wrong string
-	switch {
-	case t.Verdict < store.Deliver || t.Verdict > store.Release:
-		wrong = "has no verdict"
-	case t.Verdict == store.Deliver && t.Attempt == nil:
-		wrong = "delivers without an attempt"
-	case t.Verdict == store.Release && t.Attempt != nil:
-		wrong = "releases an attempt that was made"
-	case t.Attempt != nil && t.Attempt.N < 1:
-		wrong = "has an attempt without a number"
-	default:
-		return nil
-	}
-	return fmt.Errorf("%w: settlement of %s %s", store.ErrInvalid, t.ID, wrong)
 }
 
 // settle applies one settlement. The caller fills in the state.
@@ -91,7 +65,7 @@ func (s *Store) settleUnasked(d *delivery, t *store.Settlement, now micros) bool
 	switch {
 	case d.visible() != store.Pending:
 		// Cancelled by the endpoint's deletion, though not marked yet.
-		s.finish(d, store.Cancelled, reasonDeleted, now)
+		s.finish(d, store.Cancelled, store.ReasonDeleted, now)
 		return false
 	case t.Verdict == store.Release:
 		s.toReady(d, d.due)
@@ -120,7 +94,7 @@ func (s *Store) settleAttempt(d *delivery, t *store.Settlement, now micros) bool
 		return false
 	}
 	if d.visible() != store.Pending {
-		s.finish(d, store.Cancelled, reasonDeleted, now)
+		s.finish(d, store.Cancelled, store.ReasonDeleted, now)
 		return false
 	}
 	d.failures++
@@ -165,8 +139,8 @@ func (d *delivery) report(t *store.Settlement, now micros) bool {
 		}
 	}
 	if a.Outcome == store.AttemptFailed {
-		a.ResponseHeader = bytes.Clone(a.ResponseHeader[:min(len(a.ResponseHeader), maxResponseHeader)])
-		a.ResponseBody = bytes.Clone(a.ResponseBody[:min(len(a.ResponseBody), maxResponseBody)])
+		a.ResponseHeader = bytes.Clone(a.ResponseHeader[:min(len(a.ResponseHeader), store.MaxResponseHeader)])
+		a.ResponseBody = bytes.Clone(a.ResponseBody[:min(len(a.ResponseBody), store.MaxResponseBody)])
 	} else {
 		a.ResponseHeader, a.ResponseBody = nil, nil
 	}

@@ -12,10 +12,8 @@ package memory
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -93,37 +91,10 @@ func (s *Store) lock(ctx context.Context) error {
 
 // lockScope is lock for the methods that are bound to a scope.
 func (s *Store) lockScope(ctx context.Context, scope store.Scope) error {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return err
 	}
 	return s.lock(ctx)
-}
-
-func checkScope(scope store.Scope) error {
-	if !scope.Mode.Valid() {
-		return fmt.Errorf("%w: mode is %s, not live or test", store.ErrInvalid, scope.Mode)
-	}
-	if len(scope.Tenant) > 255 || !validText(scope.Tenant) {
-		return fmt.Errorf("%w: tenant is not UTF-8 without NUL of at most 255 bytes", store.ErrInvalid)
-	}
-	return nil
-}
-
-// validText reports whether every database can hold s.
-func validText(s string) bool {
-	for i := range len(s) {
-		if s[i] == 0 {
-			return false
-		}
-	}
-	return utf8.ValidString(s)
-}
-
-func checkLimit(limit int) error {
-	if limit < 1 {
-		return fmt.Errorf("%w: limit is %d, want at least 1", store.ErrInvalid, limit)
-	}
-	return nil
 }
 
 // pageSize applies the bounds of the log's pages.

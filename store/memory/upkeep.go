@@ -10,7 +10,7 @@ import (
 
 // Promote implements [store.Upkeep].
 func (s *Store) Promote(ctx context.Context, limit int) (store.Promoted, error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return store.Promoted{}, err
 	}
 	if err := s.lock(ctx); err != nil {
@@ -36,7 +36,7 @@ func (s *Store) Promote(ctx context.Context, limit int) (store.Promoted, error) 
 
 // TakeOver implements [store.Upkeep].
 func (s *Store) TakeOver(ctx context.Context, limit int) (int, error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	if err := s.lock(ctx); err != nil {
@@ -56,7 +56,7 @@ func (s *Store) TakeOver(ctx context.Context, limit int) (int, error) {
 
 // Expire implements [store.Upkeep].
 func (s *Store) Expire(ctx context.Context, window time.Duration, limit int) (int, error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	if err := s.lock(ctx); err != nil {
@@ -93,7 +93,7 @@ func (s *Store) Expire(ctx context.Context, window time.Duration, limit int) (in
 
 // FanOut implements [store.Upkeep].
 func (s *Store) FanOut(ctx context.Context, limit int) (int, error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	if err := s.lock(ctx); err != nil {
@@ -119,7 +119,7 @@ func (s *Store) FanOut(ctx context.Context, limit int) (int, error) {
 
 // CancelDeleted implements [store.Upkeep].
 func (s *Store) CancelDeleted(ctx context.Context, limit int) (int, error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	if err := s.lock(ctx); err != nil {
@@ -129,7 +129,7 @@ func (s *Store) CancelDeleted(ctx context.Context, limit int) (int, error) {
 	n := 0
 	for _, ep := range s.deleted {
 		for ep.pending != nil && n < limit {
-			s.finish(ep.pending, store.Cancelled, reasonDeleted, toMicros(ep.ChangedAt))
+			s.finish(ep.pending, store.Cancelled, store.ReasonDeleted, toMicros(ep.ChangedAt))
 			n++
 		}
 	}

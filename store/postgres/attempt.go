@@ -2,12 +2,6 @@ package postgres
 
 import "github.com/hookpost/hookpost/store"
 
-// How much of a failure's answer is kept.
-const (
-	maxResponseHeader = 4 << 10
-	maxResponseBody   = 16 << 10
-)
-
 // logged is what the log keeps of a settlement's attempt.
 func logged(s *store.Settlement) store.Attempt {
 	a := *s.Attempt
@@ -20,7 +14,7 @@ func logged(s *store.Settlement) store.Attempt {
 	if a.Outcome == store.AttemptDelivered {
 		a.ResponseHeader, a.ResponseBody = nil, nil
 	}
-	a.ResponseHeader = a.ResponseHeader[:min(len(a.ResponseHeader), maxResponseHeader)]
-	a.ResponseBody = a.ResponseBody[:min(len(a.ResponseBody), maxResponseBody)]
+	a.ResponseHeader = a.ResponseHeader[:min(len(a.ResponseHeader), store.MaxResponseHeader)]
+	a.ResponseBody = a.ResponseBody[:min(len(a.ResponseBody), store.MaxResponseBody)]
 	return a
 }

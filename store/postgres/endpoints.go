@@ -76,12 +76,12 @@ func endpointsWhere(ctx context.Context, q querier, where string, args ...any) (
 
 // endpointByID returns ErrNotFound if there is none.
 func endpointByID(ctx context.Context, q querier, scope store.Scope, id string) (store.Endpoint, error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return store.Endpoint{}, err
 	}
 	var eps []store.Endpoint
 	var err error
-	if isText(id) {
+	if store.IsText(id) {
 		eps, err = endpointsWhere(ctx, q, "WHERE e.tenant = $1 AND e.mode = $2 AND e.id = $3", scope.Tenant, int16(scope.Mode), id)
 	}
 	if err == nil && len(eps) == 0 {
@@ -102,7 +102,7 @@ const selectSet = `SELECT v.version, current_setting('transaction_isolation'), `
 
 // endpointSet also returns the transaction's isolation level.
 func endpointSet(ctx context.Context, q querier, scope store.Scope) (set store.EndpointSet, isolation string, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return set, "", err
 	}
 	err = q.query(ctx, selectSet, []any{scope.Tenant, int64(scope.Mode)}, func(scan scanner) error {
@@ -246,14 +246,14 @@ func disable(ctx context.Context, q querier, ep store.Endpoint, reason string) (
 }
 
 func checkEndpoint(ep *store.Endpoint, action store.Action, actor string) error {
-	if err := checkScope(ep.Scope); err != nil {
+	if err := store.CheckScope(ep.Scope); err != nil {
 		return err
 	}
 	if ep.ID == "" {
 		return fmt.Errorf("%w: endpoint without an id", store.ErrInvalid)
 	}
 	for name, text := range map[string]string{"id": ep.ID, "URL key": ep.URLKey, "action": string(action), "actor": actor} {
-		if !isText(text) {
+		if !store.IsText(text) {
 			return fmt.Errorf("%w: %s %.80q of an endpoint is not UTF-8 without NUL", store.ErrInvalid, name, text)
 		}
 	}
@@ -325,7 +325,7 @@ func (s *Store) Endpoint(ctx context.Context, scope store.Scope, id string) (ep 
 
 // ListEndpoints implements [store.Endpoints].
 func (s *Store) ListEndpoints(ctx context.Context, scope store.Scope, query store.EndpointQuery) (eps []store.Endpoint, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return nil, err
 	}
 	states := []int16{int16(store.Enabled), int16(store.Disabled)}

@@ -16,7 +16,7 @@ import (
 // Enqueue implements [store.Queue]: one round trip and one commit, and a second
 // round trip when ids were there already.
 func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) ([]store.Enqueued, error) {
-	if err := checkEvents(p.Events, false); err != nil {
+	if err := store.CheckEvents(p.Events, false); err != nil {
 		return nil, err
 	}
 	e := newEnqueuer(p, true, &s.targets)
@@ -53,53 +53,6 @@ func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) ([]store.Enq
 		s.notify.send(s)
 	}
 	return e.out, nil
-}
-
-// checkEvents refuses what no database may decide about. Within a transaction, ids
-// may repeat: the first comes first.
-func checkEvents(events []store.NewEvent, repeats bool) error {
-	type key struct {
-		store.Scope
-		id string
-	}
-	seen := make(map[key]bool, len(events))
-	for i := range events {
-		ev := &events[i]
-		if err := checkScope(ev.Scope); err != nil {
-			return err
-		}
-		k := key{ev.Scope, ev.ID}
-		switch {
-		case ev.ID == "" || !isText(ev.ID):
-			return fmt.Errorf("%w: event id %q is empty or not UTF-8 without NUL", store.ErrInvalid, ev.ID)
-		case !isText(ev.Type) || !isText(ev.ContentType):
-			return fmt.Errorf("%w: type or content type of event %q is not UTF-8 without NUL", store.ErrInvalid, ev.ID)
-		case len(ev.Refs) > 8:
-			return fmt.Errorf("%w: event %q has %d references, more than 8", store.ErrInvalid, ev.ID, len(ev.Refs))
-		case slices.ContainsFunc(ev.Refs, func(ref string) bool { return !isText(ref) }):
-			return fmt.Errorf("%w: a reference of event %q is not UTF-8 without NUL", store.ErrInvalid, ev.ID)
-		case twice(ev.For):
-			return fmt.Errorf("%w: event %q is for the same endpoint twice", store.ErrInvalid, ev.ID)
-		case seen[k] && !repeats:
-			return fmt.Errorf("%w: event id %q is in the batch twice", store.ErrInvalid, ev.ID)
-		}
-		seen[k] = true
-	}
-	return nil
-}
-
-// twice reports whether an endpoint is in the list twice.
-func twice(list []store.NewDelivery) bool {
-	byNum := func(a, b store.NewDelivery) int { return cmp.Compare(a.Endpoint, b.Endpoint) }
-	if !slices.IsSortedFunc(list, byNum) {
-		list = slices.SortedFunc(slices.Values(list), byNum)
-	}
-	for i := 1; i < len(list); i++ {
-		if list[i-1].Endpoint == list[i].Endpoint {
-			return true
-		}
-	}
-	return false
 }
 
 // enqueuer stores one batch.

@@ -4,11 +4,13 @@ import (
 	"context"
 	"strconv"
 	"strings"
+
+	"github.com/hookpost/hookpost/store"
 )
 
 // FanOut implements [store.Upkeep].
 func (s *Store) FanOut(ctx context.Context, limit int) (n int, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	err = s.write(ctx, func(q querier) error {
@@ -46,7 +48,7 @@ func fanOutPart(ctx context.Context, q querier, limit int) (int, error) {
 	// those again.
 	_, err = q.exec(ctx, `INSERT INTO hookpost.delivery (event, endpoint, round, state, due_at, created_at, finished_at, reason)
 		SELECT f.event, l.endpoint, 0, CASE l.state WHEN 3 THEN 5 ELSE 1 END, statement_timestamp(), e.stored_at,
-			CASE l.state WHEN 3 THEN statement_timestamp() END, CASE l.state WHEN 3 THEN '`+reasonDeleted+`' ELSE '' END
+			CASE l.state WHEN 3 THEN statement_timestamp() END, CASE l.state WHEN 3 THEN '`+store.ReasonDeleted+`' ELSE '' END
 		FROM hookpost.fanout f JOIN hookpost.event e ON e.num = f.event
 		CROSS JOIN LATERAL unnest(f.endpoints[1:$3]) AS t(endpoint) JOIN hookpost.lane l ON l.endpoint = t.endpoint
 		WHERE f.event = $1 AND f.part = $2 ON CONFLICT DO NOTHING`, event, part, n)

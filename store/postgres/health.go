@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -18,7 +17,7 @@ const failing = `l.failing_since <= statement_timestamp() - $1::bigint * interva
 
 // DisableFailing implements [store.Upkeep].
 func (s *Store) DisableFailing(ctx context.Context, rule store.FailingRule, limit int) (out []store.Endpoint, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return nil, err
 	}
 	const list = "WHERE " + failing + " ORDER BY e.num LIMIT $2"
@@ -55,12 +54,4 @@ func (s *Store) DisableFailing(ctx context.Context, rule store.FailingRule, limi
 		return nil, err
 	}
 	return out, nil
-}
-
-// checkLimit refuses a step without a bound.
-func checkLimit(limit int) error {
-	if limit < 1 {
-		return fmt.Errorf("%w: a step of %d rows, want at least 1", store.ErrInvalid, limit)
-	}
-	return nil
 }

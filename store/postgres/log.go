@@ -144,12 +144,12 @@ func (t *text) during(sp span, num string) {
 
 // Event implements [store.Log].
 func (s *Store) Event(ctx context.Context, scope store.Scope, id string) (ev store.Event, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return store.Event{}, err
 	}
 	found := false
 	err = s.read(ctx, func(q querier) error {
-		if !isText(id) {
+		if !store.IsText(id) {
 			return nil
 		}
 		return q.query(ctx, "SELECT "+eventColumns+", e.body FROM hookpost.event e WHERE e.tenant = $1 AND e.mode = $2 AND e.id = $3",
@@ -173,12 +173,12 @@ func (s *Store) Event(ctx context.Context, scope store.Scope, id string) (ev sto
 
 // Events implements [store.Log].
 func (s *Store) Events(ctx context.Context, scope store.Scope, p store.EventQuery) (page []store.Event, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return nil, err
 	}
 	err = s.read(ctx, func(q querier) error {
 		page = nil
-		if !isText(p.Ref) || !isText(p.Type) {
+		if !store.IsText(p.Ref) || !store.IsText(p.Type) {
 			return nil
 		}
 		sp, err := newSpan(ctx, q, p.From, p.To)
@@ -225,7 +225,7 @@ func scanDelivery(scan scanner, scope store.Scope) (store.Delivery, error) {
 	switch {
 	case d.State != store.Pending:
 	case store.EndpointState(endpoint) == store.Deleted:
-		d.State, d.Reason, d.FinishedAt = store.Cancelled, reasonDeleted, changed.UTC()
+		d.State, d.Reason, d.FinishedAt = store.Cancelled, store.ReasonDeleted, changed.UTC()
 	default:
 		d.DueAt = due.UTC()
 		d.InFlight = state == leased
@@ -235,13 +235,13 @@ func scanDelivery(scan scanner, scope store.Scope) (store.Delivery, error) {
 
 // Deliveries implements [store.Log].
 func (s *Store) Deliveries(ctx context.Context, scope store.Scope, p store.DeliveryQuery) (page []store.Delivery, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return nil, err
 	}
 	err = s.read(ctx, func(q querier) error {
 		page = nil
 		for _, text := range []string{p.EventID, p.EndpointID, p.Type, p.Ref} {
-			if !isText(text) {
+			if !store.IsText(text) {
 				return nil
 			}
 		}
@@ -360,7 +360,7 @@ func deliveryByID(ctx context.Context, q querier, scope store.Scope, id store.De
 
 // Delivery implements [store.Log].
 func (s *Store) Delivery(ctx context.Context, scope store.Scope, id store.DeliveryID) (d store.Delivery, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return d, err
 	}
 	err = s.read(ctx, func(q querier) error {
@@ -372,7 +372,7 @@ func (s *Store) Delivery(ctx context.Context, scope store.Scope, id store.Delive
 
 // Attempts implements [store.Log].
 func (s *Store) Attempts(ctx context.Context, scope store.Scope, id store.DeliveryID) (list []store.Attempt, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return nil, err
 	}
 	err = s.read(ctx, func(q querier) error {

@@ -46,7 +46,7 @@ func (o *Options) schema() (string, error) {
 	switch {
 	case len(o.Schema) > 63:
 		return "", fmt.Errorf("%w: schema name has %d bytes, more than 63", store.ErrInvalid, len(o.Schema))
-	case !isText(o.Schema):
+	case !store.IsText(o.Schema):
 		return "", fmt.Errorf("%w: schema name %q is not UTF-8 without NUL", store.ErrInvalid, o.Schema)
 	case strings.HasPrefix(o.Schema, "pg_"):
 		return "", fmt.Errorf("%w: schema names that begin with pg_ are PostgreSQL's own, got %q", store.ErrInvalid, o.Schema)

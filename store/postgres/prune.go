@@ -36,7 +36,7 @@ func (o *outdated) begin(now time.Time) (forgot, erased int64) {
 // Prune implements [store.Upkeep]. It counts events, and removes each with all
 // that belongs to it.
 func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (n int, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	if r.Log <= 0 && r.Payloads <= 0 {

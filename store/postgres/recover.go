@@ -11,13 +11,13 @@ import (
 
 // Replay implements [store.Log].
 func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpointID string) (id store.DeliveryID, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return store.DeliveryID{}, err
 	}
 	err = s.write(ctx, func(q querier) error {
 		var event int64
 		var erased, found bool
-		if isText(eventID) {
+		if store.IsText(eventID) {
 			// The lock makes replays of one event come one after the other.
 			found, err = first(ctx, q, "SELECT num, erased_at IS NOT NULL FROM hookpost.event WHERE tenant = $1 AND mode = $2 AND id = $3 FOR NO KEY UPDATE",
 				[]any{scope.Tenant, int16(scope.Mode), eventID}, &event, &erased)
@@ -53,7 +53,7 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 
 // Cancel implements [store.Log].
 func (s *Store) Cancel(ctx context.Context, scope store.Scope, id store.DeliveryID, reason string) error {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return err
 	}
 	return s.write(ctx, func(q querier) error {
@@ -76,7 +76,7 @@ func (s *Store) Cancel(ctx context.Context, scope store.Scope, id store.Delivery
 // Recover implements [store.Log]. A step ends with a whole event, so that one
 // with a large fan-out is taken up in one step.
 func (s *Store) Recover(ctx context.Context, scope store.Scope, p store.RecoverParams) (out store.Recovered, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return out, err
 	}
 	run := func(q querier) error {
@@ -99,7 +99,7 @@ func (s *Store) Recover(ctx context.Context, scope store.Scope, p store.RecoverP
 
 func recoverStep(ctx context.Context, q querier, scope store.Scope, p store.RecoverParams) (store.Recovered, error) {
 	out := store.Recovered{After: p.After, Done: true}
-	if !isText(p.EndpointID) || !isText(p.Type) {
+	if !store.IsText(p.EndpointID) || !store.IsText(p.Type) {
 		return out, nil
 	}
 	sp, err := newSpan(ctx, q, p.From, p.To)

@@ -20,7 +20,7 @@ import (
 // When a plain success turns out not to be one, because the lease no longer
 // stands, it takes the second way in another round trip.
 func (s *Store) Settle(ctx context.Context, all []store.Settlement) ([]store.Settled, error) {
-	if err := checkSettlements(all); err != nil {
+	if err := store.CheckSettlements(all); err != nil {
 		return nil, err
 	}
 	t := settler{all: all, out: make([]store.Settled, len(all)), done: make([]bool, len(all))}
@@ -68,31 +68,6 @@ func (s *Store) Settle(ctx context.Context, all []store.Settlement) ([]store.Set
 		s.notify.send(s)
 	}
 	return t.out, nil
-}
-
-func checkSettlements(all []store.Settlement) error {
-	seen := make(map[store.DeliveryID]bool, len(all))
-	for i := range all {
-		t := &all[i]
-		var wrong string
-		switch {
-		case t.Verdict < store.Deliver || t.Verdict > store.Release:
-			wrong = "has no verdict"
-		case t.Verdict == store.Deliver && t.Attempt == nil:
-			wrong = "delivers without an attempt"
-		case t.Verdict == store.Release && t.Attempt != nil:
-			wrong = "releases an attempt that was made"
-		case t.Attempt != nil && t.Attempt.N < 1:
-			wrong = "has an attempt without a number"
-		case seen[t.ID]:
-			wrong = "is in the batch twice"
-		default:
-			seen[t.ID] = true
-			continue
-		}
-		return fmt.Errorf("%w: settlement of %s %s", store.ErrInvalid, t.ID, wrong)
-	}
-	return nil
 }
 
 // isPlain reports whether a settlement is a success with nothing else to say.

@@ -1,5 +1,7 @@
 package postgres
 
+import "github.com/hookpost/hookpost/store"
+
 // The statements of [Store.Settle].
 
 // unhealthy is the condition that a success changes what is known of an endpoint
@@ -87,7 +89,7 @@ const settleOther = `WITH s AS MATERIALIZED (
 		last_status = CASE WHEN act <= 2 AND status <> 0 THEN status ELSE d.last_status END,
 		due_at = CASE WHEN act IN (2, 3) AND verdict = 2 THEN statement_timestamp() + greatest(delay, 0) * interval '1 microsecond' ELSE d.due_at END,
 		finished_at = CASE WHEN act IN (1, 4) OR verdict = 3 THEN statement_timestamp() END,
-		reason = CASE WHEN act = 4 THEN '` + reasonDeleted + `' WHEN act <> 1 AND verdict = 3 THEN k.reason ELSE '' END,
+		reason = CASE WHEN act = 4 THEN '` + store.ReasonDeleted + `' WHEN act <> 1 AND verdict = 3 THEN k.reason ELSE '' END,
 		owner = NULL, lease_until = NULL
 	FROM k WHERE act > 0 AND d.event = k.event AND d.endpoint = k.endpoint AND d.round = k.round
 	RETURNING k.ord, d.state

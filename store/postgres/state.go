@@ -12,11 +12,6 @@ const (
 	cancelled = 5
 )
 
-const (
-	reasonDeleted = "the endpoint was deleted"
-	reasonExpired = "its time ended while the endpoint was disabled"
-)
-
 // reserved begins the types of events that are hookpost's own.
 const reserved = "webhook."
 

@@ -66,7 +66,7 @@ func (t *storeTx) EndpointSet(ctx context.Context, scope store.Scope) (set store
 // SERIALIZABLE it sets a savepoint, because there an id that somebody has stored
 // since the transaction began would fail it.
 func (t *storeTx) Enqueue(ctx context.Context, events []store.NewEvent) (out []store.Enqueued, err error) {
-	if err := checkEvents(events, true); err != nil {
+	if err := store.CheckEvents(events, true); err != nil {
 		return nil, err
 	}
 	e := newEnqueuer(store.EnqueueParams{Events: events}, false, &t.store.targets)

@@ -20,7 +20,7 @@ const (
 
 // Promote implements [store.Upkeep].
 func (s *Store) Promote(ctx context.Context, limit int) (store.Promoted, error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return store.Promoted{}, err
 	}
 	from := s.waiting.begin(time.Now())
@@ -61,7 +61,7 @@ SELECT statement_timestamp(), (SELECT count(*) FROM u)`
 
 // TakeOver implements [store.Upkeep].
 func (s *Store) TakeOver(ctx context.Context, limit int) (n int, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	from := s.leases.begin(time.Now())
@@ -83,7 +83,7 @@ func (s *Store) TakeOver(ctx context.Context, limit int) (n int, err error) {
 
 // expireText exhausts deliveries of endpoints that are or were disabled; those are
 // few. %s is a further condition.
-const expireText = `UPDATE hookpost.delivery SET state = 4, finished_at = statement_timestamp(), reason = '` + reasonExpired + `'
+const expireText = `UPDATE hookpost.delivery SET state = 4, finished_at = statement_timestamp(), reason = '` + store.ReasonExpired + `'
 	WHERE ctid = ANY (ARRAY(SELECT d.tid FROM
 		(SELECT l.endpoint, CASE l.state WHEN 2 THEN statement_timestamp() ELSE l.enabled_at END - $1::bigint * interval '1 microsecond' AS before
 		 FROM hookpost.lane l WHERE (l.enabled_at IS NOT NULL OR l.state = 2) AND l.state <> 3) l
@@ -96,7 +96,7 @@ const expireText = `UPDATE hookpost.delivery SET state = 4, finished_at = statem
 // time. For the rest all that is ready at these endpoints must be read, which is
 // done less often where there is much.
 func (s *Store) Expire(ctx context.Context, window time.Duration, limit int) (n int, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	if window <= 0 {
@@ -121,7 +121,7 @@ func (s *Store) Expire(ctx context.Context, window time.Duration, limit int) (n 
 
 // CancelDeleted implements [store.Upkeep].
 func (s *Store) CancelDeleted(ctx context.Context, limit int) (n int, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	err = s.write(ctx, func(q querier) error {
@@ -167,7 +167,7 @@ func cancelPending(ctx context.Context, q querier, endpoint, after int64, limit 
 	if err != nil {
 		return 0, err
 	}
-	if err := cancel(ctx, q, ids, reasonDeleted); err != nil {
+	if err := cancel(ctx, q, ids, store.ReasonDeleted); err != nil {
 		return 0, err
 	}
 	if len(ids) < limit {
@@ -182,7 +182,7 @@ func cancelPending(ctx context.Context, q querier, endpoint, after int64, limit 
 // pass over their log. All such are ready, and claims have met them.
 func (s *Store) cancelLate(ctx context.Context, dead []int64, limit int) (n int, err error) {
 	err = s.pipeline(ctx, settingsWrite, func(b *batch) {
-		b.addExec(`UPDATE hookpost.delivery SET state = 5, finished_at = statement_timestamp(), reason = '`+reasonDeleted+`'
+		b.addExec(`UPDATE hookpost.delivery SET state = 5, finished_at = statement_timestamp(), reason = '`+store.ReasonDeleted+`'
 			WHERE ctid = ANY (ARRAY(SELECT q.tid FROM unnest($1::bigint[]) AS l(endpoint) CROSS JOIN LATERAL (
 				SELECT d.ctid AS tid FROM hookpost.delivery d WHERE d.endpoint = l.endpoint AND d.state = 1 LIMIT $2 FOR UPDATE SKIP LOCKED) q
 			LIMIT $2))`, &n, dead, limit)

@@ -2,12 +2,6 @@ package sqlite
 
 import "github.com/hookpost/hookpost/store"
 
-// How much of a failure's answer is kept.
-const (
-	maxResponseHeader = 4 << 10
-	maxResponseBody   = 16 << 10
-)
-
 // logged is a row for hookpost_attempt.
 type logged struct {
 	id store.DeliveryID
@@ -27,8 +21,8 @@ func reported(s *store.Settlement, now int64) logged {
 	if l.Outcome == store.AttemptDelivered {
 		l.ResponseHeader, l.ResponseBody = nil, nil
 	}
-	l.ResponseHeader = l.ResponseHeader[:min(len(l.ResponseHeader), maxResponseHeader)]
-	l.ResponseBody = l.ResponseBody[:min(len(l.ResponseBody), maxResponseBody)]
+	l.ResponseHeader = l.ResponseHeader[:min(len(l.ResponseHeader), store.MaxResponseHeader)]
+	l.ResponseBody = l.ResponseBody[:min(len(l.ResponseBody), store.MaxResponseBody)]
 	return l
 }
 

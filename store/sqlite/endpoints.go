@@ -54,7 +54,7 @@ func endpointsWhere(x execer, where string, args ...any) (eps []store.Endpoint, 
 
 // endpointByID returns ErrNotFound if there is none.
 func endpointByID(x execer, scope store.Scope, id string) (store.Endpoint, error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return store.Endpoint{}, err
 	}
 	eps, err := endpointsWhere(x, "WHERE s.tenant = ? AND s.mode = ? AND e.id = ?", scope.Tenant, int(scope.Mode), id)
@@ -194,7 +194,7 @@ func disable(x execer, ep store.Endpoint, now int64, reason string) (store.Endpo
 }
 
 func checkEndpoint(ep *store.Endpoint) error {
-	if err := checkScope(ep.Scope); err != nil {
+	if err := store.CheckScope(ep.Scope); err != nil {
 		return err
 	}
 	if ep.ID == "" {
@@ -270,7 +270,7 @@ func (s *Store) Endpoint(ctx context.Context, scope store.Scope, id string) (ep 
 
 // ListEndpoints implements [store.Endpoints].
 func (s *Store) ListEndpoints(ctx context.Context, scope store.Scope, q store.EndpointQuery) (eps []store.Endpoint, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return nil, err
 	}
 	states := q.States

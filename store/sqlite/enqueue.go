@@ -1,7 +1,6 @@
 package sqlite
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -13,7 +12,7 @@ import (
 // Enqueue implements [store.Queue]. It waits for other writers up to
 // Options.BusyTimeout: SQLite locks the file and not the member.
 func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) (out []store.Enqueued, err error) {
-	if err := checkEvents(p.Events); err != nil {
+	if err := store.CheckEvents(p.Events, false); err != nil {
 		return nil, err
 	}
 	if len(p.Events) == 0 {
@@ -28,25 +27,6 @@ func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) (out []store
 		return nil, err
 	}
 	return out, nil
-}
-
-// checkEvents refuses what no database may decide about.
-func checkEvents(events []store.NewEvent) error {
-	for i := range events {
-		ev := &events[i]
-		if err := checkScope(ev.Scope); err != nil {
-			return err
-		}
-		switch {
-		case ev.ID == "" || !isText(ev.ID):
-			return fmt.Errorf("%w: event id %q is empty or not UTF-8 without NUL", store.ErrInvalid, ev.ID)
-		case !isText(ev.Type) || !isText(ev.ContentType):
-			return fmt.Errorf("%w: type or content type of event %q is not UTF-8 without NUL", store.ErrInvalid, ev.ID)
-		case len(ev.Refs) > 8:
-			return fmt.Errorf("%w: event %q has %d references, more than 8", store.ErrInvalid, ev.ID, len(ev.Refs))
-		}
-	}
-	return nil
 }
 
 // enqueuer stores one batch.
@@ -119,8 +99,7 @@ func (e *enqueuer) resolve() (fresh []int, err error) {
 
 var countTargets = newMulti("SELECT count(*) FROM hookpost_lane WHERE scope = ? AND endpoint IN (VALUES ", "(?)", ")")
 
-// checkTargets refuses endpoints that are not of their event's scope, or are
-// listed twice.
+// checkTargets refuses endpoints that are not of their event's scope.
 func (e *enqueuer) checkTargets(fresh []int) error {
 	var nums []int64
 	var args []any
@@ -130,11 +109,7 @@ func (e *enqueuer) checkTargets(fresh []int) error {
 			if int(e.of[i]) != k {
 				continue
 			}
-			ev := &e.Events[i]
-			if twice(ev.For) {
-				return fmt.Errorf("%w: event %q is for the same endpoint twice", store.ErrInvalid, ev.ID)
-			}
-			nums = e.targets.unknown(nums, ev)
+			nums = e.targets.unknown(nums, &e.Events[i])
 		}
 		slices.Sort(nums)
 		nums = slices.Compact(nums)
@@ -155,20 +130,6 @@ func (e *enqueuer) checkTargets(fresh []int) error {
 		}
 	}
 	return nil
-}
-
-// twice reports whether an endpoint is in the list twice.
-func twice(list []store.NewDelivery) bool {
-	byNum := func(a, b store.NewDelivery) int { return cmp.Compare(a.Endpoint, b.Endpoint) }
-	if !slices.IsSortedFunc(list, byNum) {
-		list = slices.SortedFunc(slices.Values(list), byNum)
-	}
-	for i := 1; i < len(list); i++ {
-		if list[i-1].Endpoint == list[i].Endpoint {
-			return true
-		}
-	}
-	return false
 }
 
 // OR FAIL spares SQLite the journal by which it would undo half a statement. The

@@ -9,7 +9,7 @@ import (
 
 // FanOut implements [store.Upkeep].
 func (s *Store) FanOut(ctx context.Context, limit int) (n int, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	if found, err := s.any(ctx, "SELECT 1 FROM hookpost_fanout LIMIT 1"); err != nil || !found {
@@ -48,7 +48,7 @@ func fanOutPart(c *conn, limit int, now int64) (int, error) {
 		// those again.
 		_, err := c.exec(`INSERT INTO hookpost_delivery (event, endpoint, round, state, due_at, created_at, finished_at, reason)
 			SELECT ?, endpoint, 0, iif(state = 3, 5, 1), ?, ?, iif(state = 3, ?, NULL), iif(state = 3, ?, '')
-			FROM hookpost_lane WHERE endpoint = ? ON CONFLICT DO NOTHING`, event, now, stored, now, reasonDeleted, endpoint)
+			FROM hookpost_lane WHERE endpoint = ? ON CONFLICT DO NOTHING`, event, now, stored, now, store.ReasonDeleted, endpoint)
 		if err != nil {
 			return 0, err
 		}

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -112,7 +111,7 @@ func (h *health) hold(d time.Duration, now int64) {
 
 // DisableFailing implements [store.Upkeep].
 func (s *Store) DisableFailing(ctx context.Context, rule store.FailingRule, limit int) (out []store.Endpoint, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return nil, err
 	}
 	const where = `WHERE l.failing_since <= ? AND l.last_failure >= ? AND l.state = 1 AND EXISTS (
@@ -147,12 +146,4 @@ func (s *Store) DisableFailing(ctx context.Context, rule store.FailingRule, limi
 		return nil, err
 	}
 	return out, nil
-}
-
-// checkLimit refuses a step without a bound.
-func checkLimit(limit int) error {
-	if limit < 1 {
-		return fmt.Errorf("%w: a step of %d rows, want at least 1", store.ErrInvalid, limit)
-	}
-	return nil
 }

@@ -183,7 +183,7 @@ func scanDelivery(r row, scope store.Scope) store.Delivery {
 	switch {
 	case d.State != store.Pending:
 	case r.int(7) == int64(store.Deleted):
-		d.State, d.Reason, d.FinishedAt = store.Cancelled, reasonDeleted, r.time(16)
+		d.State, d.Reason, d.FinishedAt = store.Cancelled, store.ReasonDeleted, r.time(16)
 	default:
 		d.DueAt = r.time(14)
 		d.InFlight = r.int(6) == leased

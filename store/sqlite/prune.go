@@ -14,7 +14,7 @@ const settled = `NOT EXISTS (SELECT 1 FROM hookpost_delivery d WHERE d.event = e
 // Prune implements [store.Upkeep]. It counts events, and removes each with all
 // that belongs to it. The file does not shrink: SQLite uses the room again.
 func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (int, error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	var forget, erase []int64

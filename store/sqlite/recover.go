@@ -75,7 +75,7 @@ func (s *Store) Cancel(ctx context.Context, scope store.Scope, id store.Delivery
 // Recover implements [store.Log]. A step ends with a whole event, so that one
 // with a large fan-out is taken up in one step.
 func (s *Store) Recover(ctx context.Context, scope store.Scope, p store.RecoverParams) (out store.Recovered, err error) {
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return out, err
 	}
 	run := func(c *conn) error {

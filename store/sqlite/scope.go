@@ -2,8 +2,6 @@ package sqlite
 
 import (
 	"fmt"
-	"strings"
-	"unicode/utf8"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -18,7 +16,7 @@ type scopeRow struct {
 // scopeOf reads a scope's row; one that does not exist has num 0.
 func scopeOf(x execer, scope store.Scope) (scopeRow, error) {
 	s := scopeRow{scope: scope}
-	if err := checkScope(scope); err != nil {
+	if err := store.CheckScope(scope); err != nil {
 		return s, err
 	}
 	_, err := first(x, func(r row) { s.num, s.version = r.int(0), r.int(1) },
@@ -55,18 +53,3 @@ func scopeByNum(x execer, num int64) (scopeRow, error) {
 	}
 	return s, err
 }
-
-func checkScope(s store.Scope) error {
-	switch {
-	case !s.Mode.Valid():
-		return fmt.Errorf("%w: %v is neither live nor test", store.ErrInvalid, s.Mode)
-	case len(s.Tenant) > 255:
-		return fmt.Errorf("%w: tenant has %d bytes, more than 255", store.ErrInvalid, len(s.Tenant))
-	case !isText(s.Tenant):
-		return fmt.Errorf("%w: tenant %q is not UTF-8 without NUL", store.ErrInvalid, s.Tenant)
-	}
-	return nil
-}
-
-// isText reports whether every database can store s as text.
-func isText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -10,7 +9,7 @@ import (
 
 // Settle implements [store.Queue].
 func (s *Store) Settle(ctx context.Context, batch []store.Settlement) (out []store.Settled, err error) {
-	if err := checkSettlements(batch); err != nil {
+	if err := store.CheckSettlements(batch); err != nil {
 		return nil, err
 	}
 	err = s.write(ctx, func(c *conn) error {
@@ -22,31 +21,6 @@ func (s *Store) Settle(ctx context.Context, batch []store.Settlement) (out []sto
 		return nil, err
 	}
 	return out, nil
-}
-
-func checkSettlements(batch []store.Settlement) error {
-	seen := make(map[store.DeliveryID]bool, len(batch))
-	for i := range batch {
-		t := &batch[i]
-		var wrong string
-		switch {
-		case t.Verdict < store.Deliver || t.Verdict > store.Release:
-			wrong = "has no verdict"
-		case t.Verdict == store.Deliver && t.Attempt == nil:
-			wrong = "delivers without an attempt"
-		case t.Verdict == store.Release && t.Attempt != nil:
-			wrong = "releases an attempt that was made"
-		case t.Attempt != nil && t.Attempt.N < 1:
-			wrong = "has an attempt without a number"
-		case seen[t.ID]:
-			wrong = "is in the batch twice"
-		default:
-			seen[t.ID] = true
-			continue
-		}
-		return fmt.Errorf("%w: settlement of %s %s", store.ErrInvalid, t.ID, wrong)
-	}
-	return nil
 }
 
 // settler applies one batch: plain successes at once; of the rest it reads all rows,
@@ -242,7 +216,7 @@ func (t *settler) settleUnasked(s *store.Settlement, d *deliveryRow, deleted boo
 	}
 	switch {
 	case deleted:
-		t.finish(d, cancelled, reasonDeleted)
+		t.finish(d, cancelled, store.ReasonDeleted)
 		return false
 	case s.Verdict == store.Release:
 		d.state, d.leasedAt, d.changed = ready, nil, true
@@ -272,7 +246,7 @@ func (t *settler) settleAttempt(s *store.Settlement, d *deliveryRow, deleted boo
 		return false
 	}
 	if deleted {
-		t.finish(d, cancelled, reasonDeleted)
+		t.finish(d, cancelled, store.ReasonDeleted)
 		return false
 	}
 	t.answered(s, d)

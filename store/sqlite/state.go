@@ -12,11 +12,6 @@ const (
 	cancelled = 5
 )
 
-const (
-	reasonDeleted = "the endpoint was deleted"
-	reasonExpired = "its time ended while the endpoint was disabled"
-)
-
 // publicState is the contract's name for a state.
 func publicState(state int64) store.State {
 	switch state {

@@ -38,7 +38,7 @@ func (t *storeTx) EndpointSet(ctx context.Context, scope store.Scope) (set store
 // Enqueue implements [store.Tx]. A call that fails leaves nothing of it in the
 // transaction.
 func (t *storeTx) Enqueue(ctx context.Context, events []store.NewEvent) (out []store.Enqueued, err error) {
-	if err := checkEvents(events); err != nil {
+	if err := store.CheckEvents(events, true); err != nil {
 		return nil, err
 	}
 	if len(events) == 0 {

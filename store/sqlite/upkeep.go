@@ -12,7 +12,7 @@ import (
 
 // Promote implements [store.Upkeep].
 func (s *Store) Promote(ctx context.Context, limit int) (out store.Promoted, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return out, err
 	}
 	if wait, err := s.untilDue(ctx); err != nil || wait > 0 {
@@ -54,7 +54,7 @@ func untilDue(x execer, now int64) (time.Duration, error) {
 
 // TakeOver implements [store.Upkeep].
 func (s *Store) TakeOver(ctx context.Context, limit int) (n int, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	const expired = "FROM hookpost_delivery WHERE state = 2 AND lease_until <= ?"
@@ -97,7 +97,7 @@ func (s *Store) TakeOver(ctx context.Context, limit int) (n int, err error) {
 
 // Expire implements [store.Upkeep].
 func (s *Store) Expire(ctx context.Context, window time.Duration, limit int) (n int, err error) {
-	if err := checkLimit(limit); err != nil || window <= 0 {
+	if err := store.CheckLimit(limit); err != nil || window <= 0 {
 		return 0, err
 	}
 	// The lanes in question are few: disabled ones and those that once were.
@@ -112,7 +112,7 @@ func (s *Store) Expire(ctx context.Context, window time.Duration, limit int) (n 
 	err = s.write(ctx, func(c *conn) error {
 		now := s.now()
 		n, err = c.exec(`UPDATE hookpost_delivery SET state = 4, finished_at = ?1, reason = ?3 WHERE (event, endpoint, round) IN (
-			SELECT d.event, d.endpoint, d.round `+over+" LIMIT ?4)", now, us, reasonExpired, limit)
+			SELECT d.event, d.endpoint, d.round `+over+" LIMIT ?4)", now, us, store.ReasonExpired, limit)
 		return err
 	})
 	if err != nil {
@@ -123,7 +123,7 @@ func (s *Store) Expire(ctx context.Context, window time.Duration, limit int) (n 
 
 // CancelDeleted implements [store.Upkeep].
 func (s *Store) CancelDeleted(ctx context.Context, limit int) (n int, err error) {
-	if err := checkLimit(limit); err != nil {
+	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	if found, err := s.any(ctx, "SELECT 1 FROM hookpost_deleted LIMIT 1"); err != nil || !found {
@@ -167,7 +167,7 @@ func cancelPending(c *conn, endpoint, after int64, limit int, now int64) (int, e
 		return 0, err
 	}
 	for i, id := range ids {
-		if err := cancel(c, id, leases[i], reasonDeleted, now); err != nil {
+		if err := cancel(c, id, leases[i], store.ReasonDeleted, now); err != nil {
 			return 0, err
 		}
 	}
