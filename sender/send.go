@@ -140,13 +140,17 @@ func (t *Tenant) SendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, err
 	if tx == nil || tx.Store() != s.st {
 		return Receipt{}, ErrForeignTx
 	}
-	m, err := t.prepare(ctx, &e)
-	receipt := m.receipt()
-	if err != nil {
-		return receipt, err
+	if t.err != nil {
+		return Receipt{}, t.err
 	}
-	read, err := tx.EndpointSet(ctx, t.scope)
-	if err != nil {
+	// The clock is read through the transaction as well. Asking the store would take
+	// a second connection, for which transactions can wait that hold all of a pool.
+	before := time.Now()
+	read, failed := tx.EndpointSet(ctx, t.scope)
+	s.clock.learn(read.Now, before, time.Now())
+	m, err := t.member(&e)
+	receipt := m.receipt()
+	if err = cmp.Or(err, failed); err != nil {
 		return receipt, err
 	}
 	s.match(m, s.cache.compile(read), false)
@@ -167,8 +171,14 @@ func (t *Tenant) prepare(ctx context.Context, e *Event) (*member, error) {
 	if t.err != nil {
 		return nil, t.err
 	}
+	asked := t.sender.clock.ask(ctx, t.sender.st)
+	m, err := t.member(e)
+	return m, cmp.Or(err, ctx.Err(), asked)
+}
+
+// member is prepare for when the store's time is known.
+func (t *Tenant) member(e *Event) (*member, error) {
 	s := t.sender
-	asked := s.clock.ask(ctx, s.st)
 	ev, err := e.prepare(s.clock.at(time.Now()), randomEventID, s.cfg.MaxEnvelope, false)
 	if err != nil {
 		return nil, err
@@ -176,7 +186,7 @@ func (t *Tenant) prepare(ctx context.Context, e *Event) (*member, error) {
 	ev.Scope = t.scope
 	m := newMember(ev)
 	m.ownID = e.ID == ""
-	return m, cmp.Or(ctx.Err(), asked)
+	return m, nil
 }
 
 // receipt is what is known before the event is stored.

@@ -79,11 +79,18 @@ func (t *settler) flush(limit time.Duration) {
 // next takes a batch of what is pending: each delivery once, later reports of the
 // same one wait.
 func (t *settler) next(batch []report) []report {
-	clear(t.seen)
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	left := t.pending[:0]
-	for _, r := range t.pending {
+	batch, t.pending = t.pick(batch, t.pending)
+	return batch
+}
+
+// pick moves reports into a batch, each delivery once, and returns it and what is
+// left.
+func (t *settler) pick(batch, from []report) (_, left []report) {
+	clear(t.seen)
+	left = from[:0]
+	for _, r := range from {
 		if _, twice := t.seen[r.ID]; twice || len(batch) == settleBatch {
 			left = append(left, r)
 			continue
@@ -91,9 +98,8 @@ func (t *settler) next(batch []report) []report {
 		t.seen[r.ID] = struct{}{}
 		batch = append(batch, r)
 	}
-	clear(t.pending[len(left):])
-	t.pending = left
-	return batch
+	clear(from[len(left):])
+	return batch, left
 }
 
 // run records results until ctx ends.
@@ -139,13 +145,12 @@ func (t *settler) record(ctx context.Context, batch []report) {
 
 // recordParked tries the reports again that could not be recorded.
 func (t *settler) recordParked(ctx context.Context) {
-	batch := t.parked[:min(len(t.parked), settleBatch)]
-	rest := t.parked[len(batch):]
+	var batch []report
+	batch, t.parked = t.pick(nil, t.parked)
 	if t.commit(ctx, batch) {
-		t.parked = slices.Clone(rest)
 		return
 	}
-	t.parked = append(slices.Clone(rest), t.alone(ctx, batch)...)
+	t.parked = append(t.parked, t.alone(ctx, batch)...)
 	t.again = time.Now().Add(settleAgain)
 }
 

@@ -108,6 +108,9 @@ type EndpointSet struct {
 	Version int64
 	// Endpoints holds the enabled ones, in order of Num.
 	Endpoints []Endpoint
+	// Now is the store's clock when it was read. It spares a transaction of the
+	// application's a second connection that it might have to wait for.
+	Now time.Time
 }
 
 // Action names what was done to an endpoint.

@@ -167,11 +167,12 @@ func (s *Store) EndpointSet(ctx context.Context, scope store.Scope) (store.Endpo
 		return store.EndpointSet{}, err
 	}
 	defer s.mu.Unlock()
+	set := store.EndpointSet{Now: s.now().time()}
 	w := s.worlds[scope]
 	if w == nil {
-		return store.EndpointSet{}, nil
+		return set, nil
 	}
-	set := store.EndpointSet{Version: w.setVersion}
+	set.Version = w.setVersion
 	for _, ep := range w.endpoints {
 		if ep.State == store.Enabled {
 			set.Endpoints = append(set.Endpoints, ep.record())

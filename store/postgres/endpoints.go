@@ -95,7 +95,7 @@ func endpointByID(ctx context.Context, q querier, scope store.Scope, id string) 
 
 // selectSet reads the version and the endpoints in one statement: they belong
 // together.
-const selectSet = `SELECT v.version, current_setting('transaction_isolation'), ` + endpointColumns + `
+const selectSet = `SELECT v.version, current_setting('transaction_isolation'), statement_timestamp(), ` + endpointColumns + `
 	FROM (SELECT coalesce((SELECT s.version FROM hookpost.endpoint_set s WHERE s.tenant = $1::text AND s.mode = $2::int), 0) AS version) v
 	LEFT JOIN (hookpost.endpoint e JOIN hookpost.lane l ON l.endpoint = e.num)
 	ON e.tenant = $1::text AND e.mode = $2::int AND e.state = 1 ORDER BY e.num`
@@ -107,7 +107,7 @@ func endpointSet(ctx context.Context, q querier, scope store.Scope) (set store.E
 	}
 	err = q.query(ctx, selectSet, []any{scope.Tenant, int64(scope.Mode)}, func(scan scanner) error {
 		var r endpointRow
-		if err := scan(append([]any{&set.Version, &isolation}, r.dest()...)...); err != nil || r.num == nil {
+		if err := scan(append([]any{&set.Version, &isolation, &set.Now}, r.dest()...)...); err != nil || r.num == nil {
 			return err
 		}
 		ep, err := r.endpoint()
@@ -117,6 +117,7 @@ func endpointSet(ctx context.Context, q querier, scope store.Scope) (set store.E
 	if err != nil {
 		return store.EndpointSet{}, "", err
 	}
+	set.Now = set.Now.UTC()
 	return set, isolation, nil
 }
 

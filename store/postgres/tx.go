@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 
@@ -132,16 +133,23 @@ func (t *storeTx) insert(ctx context.Context, e *enqueuer) error {
 	if code(err) != codeSerialization {
 		return err
 	}
-	// Some id was committed since the transaction began. It is out of its sight.
+	// Some id was committed since the transaction began. It is out of its sight, and
+	// another connection may not be had: the application's transactions can hold all
+	// of the pool, and wait for this one.
+	look, cancel := context.WithTimeout(ctx, lookUpTime)
+	defer cancel()
 	open := len(e.open)
-	if e := t.store.read(ctx, func(q querier) error { return e.lookUpJSON(ctx, q) }); e != nil {
-		return e
+	if t.store.read(look, func(q querier) error { return e.lookUpJSON(look, q) }) != nil {
+		return err
 	}
 	if len(e.open) == open {
 		return err
 	}
 	return nil
 }
+
+// lookUpTime bounds the wait for a second connection.
+const lookUpTime = 2 * time.Second
 
 func (t *storeTx) do(ctx context.Context, f func() error) error {
 	if t.q == nil {

@@ -67,13 +67,15 @@ func endpointByID(x execer, scope store.Scope, id string) (store.Endpoint, error
 	return eps[0], nil
 }
 
-func endpointSet(x execer, scope store.Scope) (store.EndpointSet, error) {
+func endpointSet(x execer, scope store.Scope, now int64) (store.EndpointSet, error) {
+	set := store.EndpointSet{Now: fromMicros(now)}
 	s, err := scopeOf(x, scope)
 	if err != nil || s.num == 0 {
-		return store.EndpointSet{}, err
+		return set, err
 	}
-	eps, err := endpointsWhere(x, "WHERE e.scope = ? AND e.state = 1 ORDER BY e.num", s.num)
-	return store.EndpointSet{Version: s.version, Endpoints: eps}, err
+	set.Version = s.version
+	set.Endpoints, err = endpointsWhere(x, "WHERE e.scope = ? AND e.state = 1 ORDER BY e.num", s.num)
+	return set, err
 }
 
 // CreateEndpoint implements [store.Endpoints].
@@ -293,7 +295,7 @@ func (s *Store) ListEndpoints(ctx context.Context, scope store.Scope, q store.En
 // EndpointSet implements [store.Endpoints].
 func (s *Store) EndpointSet(ctx context.Context, scope store.Scope) (set store.EndpointSet, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		set, err = endpointSet(c, scope)
+		set, err = endpointSet(c, scope, s.now())
 		return err
 	})
 	if err == nil {

@@ -29,7 +29,7 @@ func (t *storeTx) Store() store.Store { return t.store }
 // EndpointSet implements [store.Tx].
 func (t *storeTx) EndpointSet(ctx context.Context, scope store.Scope) (set store.EndpointSet, err error) {
 	err = t.do(ctx, func(x execer) error {
-		set, err = endpointSet(x, scope)
+		set, err = endpointSet(x, scope, t.store.now())
 		return err
 	})
 	return set, err

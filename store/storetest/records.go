@@ -76,8 +76,11 @@ func (w *world) edit(ep store.Endpoint) store.Endpoint {
 
 func (w *world) setVersion() int64 {
 	w.Helper()
+	from := w.now()
 	set, err := w.st.EndpointSet(w.ctx(), w.scope)
 	w.must(err, "EndpointSet")
+	w.stamp("EndpointSet.Now", set.Now)
+	w.between("EndpointSet.Now", set.Now, from, w.now())
 	return set.Version
 }
 

@@ -59,6 +59,7 @@ func scopesNeverMix(w *world) {
 		s.Attempts = w.attempts(id)
 		s.Set, err = w.st.EndpointSet(ctx, w.scope)
 		w.must(err, "EndpointSet")
+		s.Set.Now = time.Time{}
 		s.History, err = w.st.EndpointHistory(ctx, w.scope, ep.ID)
 		w.must(err, "EndpointHistory")
 		return s
