@@ -26,14 +26,16 @@ const replaceUnknown = ` ON CONFLICT (event, endpoint, round, n) DO UPDATE SET o
 	error = excluded.error, response_header = excluded.response_header, response_body = excluded.response_body
 	WHERE a.outcome = 3 AND excluded.outcome <> 3`
 
-// settlePlain applies successes under leases that still stand and returns them.
+// settlePlain applies successes under leases that still stand and returns them. The
+// state is written so that no index offers itself but the primary key: the one of
+// all leases would be read whole, dead entries included.
 const settlePlain = `WITH u AS (
 	UPDATE hookpost.delivery d SET state = 3, unknown = 0, owner = NULL, lease_until = NULL, reason = '',
 		last_status = CASE WHEN s.status <> 0 THEN s.status ELSE d.last_status END, finished_at = statement_timestamp()
 	FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::bigint[], $9::bigint[], $10::text[], $11::boolean[])
 		AS s(event, endpoint, round, ord, token, n, status, ago, took, url, quiet)
 	WHERE d.event = s.event AND d.endpoint = s.endpoint AND d.round = s.round
-	AND d.state = 2 AND d.token = s.token AND d.attempts = s.n
+	AND d.state + 0 = 2 AND d.token = s.token AND d.attempts = s.n
 	RETURNING s.*
 ), a AS (
 	INSERT INTO hookpost.attempt AS a (event, endpoint, round, n, outcome, started_at, took, status, url, class, error)

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -32,22 +33,47 @@ func (s *Store) Tx(tx pgx.Tx) store.Tx {
 // tx.Statement.ConnPool and ent's transaction have these two methods. Of bun's Tx
 // pass the inner one, tx.Tx: bun interprets parameters itself.
 //
-// A *sql.DB has the methods too, but then nothing is part of a transaction.
+// A pool of connections such as *sql.DB has the methods too, but nothing would be
+// part of a transaction: the methods of the result return [store.ErrInvalid] then,
+// and for bun's own types as well.
 func (s *Store) SQLTx(tx interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 },
 ) store.Tx {
-	t := &storeTx{store: s}
+	t := &storeTx{store: s, wrong: wrongKind(tx)}
 	if tx != nil {
 		t.q = sqlQuerier{s.text, tx}
 	}
 	return t
 }
 
+// wrongKind says what is wrong with something that has the methods of a transaction
+// and is none.
+func wrongKind(tx any) error {
+	if tx == nil {
+		return nil // storeTx.do says so
+	}
+	typ := reflect.TypeOf(tx)
+	if typ.Kind() == reflect.Pointer {
+		typ = typ.Elem()
+	}
+	if typ.PkgPath() == "github.com/uptrace/bun" {
+		return fmt.Errorf("%w: %s interprets parameters itself; pass its inner transaction, tx.Tx", store.ErrInvalid, typ)
+	}
+	_, pool := tx.(interface{ SetMaxOpenConns(n int) }) // *sql.DB, and what embeds it
+	_, prepared := tx.(interface{ GetDBConn() (*sql.DB, error) })
+	_, commits := tx.(interface{ Commit() error })
+	if pool || prepared && !commits {
+		return fmt.Errorf("%w: %T is a pool of connections and not a transaction", store.ErrInvalid, tx)
+	}
+	return nil
+}
+
 type storeTx struct {
 	store     *Store
 	q         querier
+	wrong     error  // why q can't be used
 	isolation string // "" until it is known
 }
 
@@ -154,6 +180,9 @@ const lookUpTime = 2 * time.Second
 func (t *storeTx) do(ctx context.Context, f func() error) error {
 	if t.q == nil {
 		return fmt.Errorf("%w: the transaction is nil", store.ErrInvalid)
+	}
+	if t.wrong != nil {
+		return t.wrong
 	}
 	if err := t.store.enter(); err != nil {
 		return err
