@@ -191,10 +191,13 @@ func compilable(t *testing.T, s snippet) []byte {
 var importable = func() map[string]string {
 	paths := map[string]string{}
 	for _, std := range []string{
-		"context", "database/sql", "encoding/json", "errors", "fmt", "io", "log/slog",
+		"context", "database/sql", "encoding/json", "errors", "fmt", "hash/fnv", "io", "log/slog",
 		"net/http", "net/netip", "os", "time",
 	} {
 		paths[path.Base(std)] = std
+	}
+	for _, pgx := range []string{"github.com/jackc/pgx/v5/pgxpool"} {
+		paths[path.Base(pgx)] = pgx
 	}
 	for dir := range arrows {
 		if !strings.HasPrefix(dir, "internal/") {
