@@ -20,15 +20,18 @@ type engine struct {
 	name string
 	// open returns an empty store, and what removes it once it is closed.
 	open func(ctx context.Context, dir string) (store.Store, func(), error)
+	db   *database // that the store is in; nil: it needs no server
 	// network is false where nothing is sent: what is left is the sender's own cost.
 	network bool
+	durable bool
 }
 
-func engines() []engine {
+func engines(db *database) []engine {
 	return []engine{
 		{name: "memory, no network", open: openMemory},
 		{name: "memory", open: openMemory, network: true},
-		{name: "SQLite FULL", open: openSQLite, network: true},
+		{name: "SQLite FULL", open: openSQLite, network: true, durable: true},
+		{name: "PostgreSQL", open: db.open, db: db, network: true, durable: true},
 	}
 }
 
@@ -66,8 +69,7 @@ func (e engine) rig(ctx context.Context, run *run, follow bool) (*rig, error) {
 		return nil, err
 	}
 	r := &rig{rec: newRecorder(st, follow), remove: remove}
-	opts := &sender.Options{PlaintextSecrets: true, MaxInFlight: run.inFlight}
-	opts.HTTP.Egress.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	opts := senderOptions(run.inFlight)
 	if !e.network {
 		opts.HTTP.WrapTransport = func(http.RoundTripper) http.RoundTripper { return nowhere{} }
 	}
@@ -79,6 +81,12 @@ func (e engine) rig(ctx context.Context, run *run, follow bool) (*rig, error) {
 		return nil, err
 	}
 	return r, nil
+}
+
+func senderOptions(inFlight int) *sender.Options {
+	opts := &sender.Options{PlaintextSecrets: true, MaxInFlight: inFlight}
+	opts.HTTP.Egress.Allow = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
+	return opts
 }
 
 func (r *rig) createEndpoints(ctx context.Context, run *run) error {
@@ -93,6 +101,22 @@ func (r *rig) createEndpoints(ctx context.Context, run *run) error {
 		if err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// fill stores the events of a drain.
+func (r *rig) fill(ctx context.Context, run *run) error {
+	data := payload(run.payload)
+	for stored := 0; stored < run.n; {
+		batch := make([]sender.Event, min(run.n-stored, 1000))
+		for i := range batch {
+			batch[i] = sender.Event{Type: eventType((stored + i) % run.endpoints), Data: data}
+		}
+		if _, err := r.SendBatch(ctx, batch); err != nil {
+			return err
+		}
+		stored += len(batch)
 	}
 	return nil
 }

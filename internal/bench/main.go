@@ -10,23 +10,35 @@
 // committed. Live, -callers goroutines each send an event, wait until it is
 // delivered and its result committed, and send the next.
 //
-// The receiver is this program once more, in a process of its own, and says after
-// each run how many requests were lost or came twice. Runs are interleaved, in an
-// order that rotates, since a machine's speed drifts; the table shows medians with
-// the least and the greatest. Each figure is divided by the ceiling of the same
-// round, at the same number of requests at once.
+// On PostgreSQL a drain is also done by 1, 2 and 4 processes, which are this program
+// once more, and both tests by River, a job queue on the same server, with a worker
+// that signs and posts. At last, each durable engine's claims are timed with 10,000
+// and with 1,000,000 deliveries pending, which takes minutes: -only claim runs
+// nothing else, and -only 'drain|live|net/http' all but them.
 //
-// The databases of durable engines lie in -dir: what they reach depends on that
-// disk.
+// The receiver is this program too, in a process of its own, and says after each run
+// how many requests were lost or came twice. Runs are interleaved, in an order that
+// rotates, since a machine's speed drifts; the table shows medians with the least
+// and the greatest. Each figure is divided by the ceiling of the same round, at the
+// same number of requests at once.
+//
+// SQLite's databases lie in -dir, that of the private PostgreSQL server in the
+// directory for temporary files: what they reach depends on the disk.
+// HOOKPOST_TEST_POSTGRES names another server to use. Where there is none, what
+// needs it is skipped, or fails if CI=true.
 package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
 	"os/signal"
 	"regexp"
+	"slices"
+
+	"github.com/hookpost/hookpost/internal/pgserver"
 )
 
 // config is what the flags say.
@@ -37,6 +49,7 @@ type config struct {
 	callers   int
 	inFlight  int // MaxInFlight
 	endpoints int
+	short     bool
 	dir       string
 	only      *regexp.Regexp
 	profiler  *profiler // nil: none
@@ -46,19 +59,22 @@ func main() {
 	if os.Getenv(receiverEnv) != "" {
 		exit(serveReceiver())
 	}
+	if text := os.Getenv(workerEnv); text != "" {
+		exit(serveWorker(text))
+	}
 	var cfg config
 	only := flag.String("only", "", "run only the tests whose names match this regular `expression`")
-	short := flag.Bool("short", false, "one quick run of everything: -n 2000 -runs 1")
+	flag.BoolVar(&cfg.short, "short", false, "one quick run of everything: -n 2000 -runs 1, and little to claim from")
 	flag.IntVar(&cfg.n, "n", 20_000, "`events` of one run")
 	flag.IntVar(&cfg.runs, "runs", 5, "how many `times` everything is run")
 	flag.IntVar(&cfg.payload, "payload", 1024, "`bytes` of an event's data")
 	flag.IntVar(&cfg.callers, "callers", 64, "concurrent `callers` of Send in the live tests")
 	flag.IntVar(&cfg.inFlight, "inflight", 512, "sender.Options.MaxInFlight")
 	flag.IntVar(&cfg.endpoints, "endpoints", 1, "how many `endpoints` the events are spread over, each for one")
-	flag.StringVar(&cfg.dir, "dir", os.TempDir(), "`directory` for the databases")
+	flag.StringVar(&cfg.dir, "dir", os.TempDir(), "`directory` for the databases of SQLite")
 	profiles := flag.String("profile", "", "write pprof profiles of each test into this `directory`")
 	flag.Parse()
-	if *short {
+	if cfg.short {
 		cfg.n, cfg.runs = 2000, 1
 	}
 	if flag.NArg() > 0 || min(cfg.n, cfg.runs, cfg.callers, cfg.inFlight, cfg.endpoints) < 1 || cfg.payload < minPayload {
@@ -88,13 +104,28 @@ func exit(err error) {
 }
 
 // bench runs every test cfg.runs times and prints the table.
-func bench(ctx context.Context, cfg *config) error {
+func bench(ctx context.Context, cfg *config) (err error) {
 	rcv, err := startReceiver()
 	if err != nil {
 		return err
 	}
 	defer rcv.stop()
-	tests := allTests(cfg)
+	db := &database{}
+	tests, claims := allTests(cfg, db), claimTests(cfg, db)
+	onServer := func(t *test) bool { return t.db != nil }
+	claimsOnServer := func(t *claimTest) bool { return t.engine.db != nil }
+	if slices.ContainsFunc(tests, onServer) || slices.ContainsFunc(claims, claimsOnServer) {
+		started := db.start(ctx)
+		switch {
+		case started == nil:
+			defer func() { err = errors.Join(err, db.end()) }()
+		case errors.Is(started, pgserver.ErrNone) && os.Getenv("CI") != "true":
+			fmt.Fprintln(os.Stderr, "bench: skipping what needs PostgreSQL:", started)
+			tests, claims = slices.DeleteFunc(tests, onServer), slices.DeleteFunc(claims, claimsOnServer)
+		default:
+			return started
+		}
+	}
 	for round := range cfg.runs {
 		for i := range tests {
 			t := tests[(i+round)%len(tests)]
@@ -107,5 +138,13 @@ func bench(ctx context.Context, cfg *config) error {
 		}
 	}
 	fmt.Fprint(os.Stderr, "\r\033[K")
-	return printTable(os.Stdout, cfg, tests)
+	if len(tests) > 0 {
+		if err := printTable(os.Stdout, cfg, db, tests); err != nil {
+			return err
+		}
+	}
+	if len(claims) == 0 {
+		return nil
+	}
+	return runClaimTests(ctx, cfg, claims)
 }

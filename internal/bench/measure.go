@@ -12,6 +12,7 @@ type result struct {
 	rate     float64       // deliveries a second
 	cpu      time.Duration // each per delivery
 	receiver time.Duration // CPU of the receiver's process
+	database time.Duration // CPU of the processes of the PostgreSQL server
 	allocs   float64
 	bytes    float64
 	p50      time.Duration // from Send to the recorded result; live tests only
@@ -22,22 +23,25 @@ type result struct {
 
 // measurement is one under way.
 type measurement struct {
+	db          *database // nil: not used
 	stopProfile func() error
 
-	mem   runtime.MemStats
-	cpu   time.Duration
-	start time.Time
+	mem      runtime.MemStats
+	database time.Duration
+	cpu      time.Duration
+	start    time.Time
 }
 
 // begin starts from a collected heap, so that no test pays for the one before.
 func (r *run) begin() (*measurement, error) {
-	m := &measurement{}
+	m := &measurement{db: r.db}
 	runtime.GC()
 	var err error
 	if m.stopProfile, err = r.profiler.start(r.test); err != nil {
 		return nil, err
 	}
 	runtime.ReadMemStats(&m.mem)
+	m.database = m.db.cpu()
 	m.cpu = cpuTime()
 	m.start = time.Now()
 	return m, nil
@@ -47,15 +51,17 @@ func (r *run) begin() (*measurement, error) {
 func (m *measurement) end(n int) (result, error) {
 	wall := time.Since(m.start)
 	cpu := cpuTime() - m.cpu
+	database := m.db.cpu() - m.database
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	return result{
-		events:  n,
-		rate:    float64(n) / wall.Seconds(),
-		cpu:     cpu / time.Duration(n),
-		allocs:  float64(mem.Mallocs-m.mem.Mallocs) / float64(n),
-		bytes:   float64(mem.TotalAlloc-m.mem.TotalAlloc) / float64(n),
-		commits: -1,
+		events:   n,
+		rate:     float64(n) / wall.Seconds(),
+		cpu:      cpu / time.Duration(n),
+		database: database / time.Duration(n),
+		allocs:   float64(mem.Mallocs-m.mem.Mallocs) / float64(n),
+		bytes:    float64(mem.TotalAlloc-m.mem.TotalAlloc) / float64(n),
+		commits:  -1,
 	}, m.stopProfile()
 }
 

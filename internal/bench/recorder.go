@@ -41,6 +41,10 @@ func (c calls) minus(d calls) calls {
 	return calls{c.enqueues - d.enqueues, c.claims - d.claims, c.settles - d.settles, c.steps - d.steps}
 }
 
+func (c calls) plus(d calls) calls {
+	return calls{c.enqueues + d.enqueues, c.claims + d.claims, c.settles + d.settles, c.steps + d.steps}
+}
+
 func newRecorder(st store.Store, follow bool) *recorder {
 	return &recorder{
 		Store: st, follow: follow,

@@ -9,34 +9,66 @@ import (
 )
 
 // printTable writes one line per test: medians, and the spread where it matters.
-func printTable(w io.Writer, cfg *config, tests []*test) error {
+func printTable(w io.Writer, cfg *config, db *database, tests []*test) error {
 	fmt.Fprintf(w, "%s %s/%s, %d CPUs; %d runs of %d events with %d bytes of data, %d endpoints, MaxInFlight %d\n\n",
 		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), cfg.runs, cfg.n, cfg.payload, cfg.endpoints, cfg.inFlight)
+	if db.about != "" {
+		fmt.Fprintf(w, "%s\n\n", db.about)
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "test\tper second\tleast..most\tof ceiling\tleast..most\tby CPU\tp50 ms\tp99 ms\tCPU us\treceiver\tallocs\tKiB\tcommits\tenqueue+claim+settle+upkeep\t")
+	fmt.Fprintln(tw, "test\tper second\tleast..most\tof ceiling\tleast..most\tby CPU\tp50 ms\tp99 ms\tCPU us\treceiver\tdatabase\tallocs\tKiB\tcommits\tenqueue+claim+settle+upkeep\t")
 	for _, t := range tests {
 		rate := spreadOf(t.results, func(r *result) float64 { return r.rate })
-		fmt.Fprintf(tw, "%s\t%.0f\t%.0f..%.0f\t%s\t%s\t%.1f\t%.1f\t%.1f\t%.1f\t%s\t\n",
+		fmt.Fprintf(tw, "%s\t%.0f\t%.0f..%.0f\t%s\t%s\t%.1f\t%.1f\t%s\t%s\t%s\t%s\t\n",
 			t.name, rate.median, rate.low, rate.high, t.ratio(), t.latency(),
 			spreadOf(t.results, func(r *result) float64 { return micros(r.cpu) }).median,
 			spreadOf(t.results, func(r *result) float64 { return micros(r.receiver) }).median,
-			spreadOf(t.results, func(r *result) float64 { return r.allocs }).median,
-			spreadOf(t.results, func(r *result) float64 { return r.bytes / 1024 }).median,
+			t.known(func(r *result) float64 { return micros(r.database) }),
+			t.known(func(r *result) float64 { return r.allocs }),
+			t.known(func(r *result) float64 { return r.bytes / 1024 }),
 			t.calls())
 	}
 	fmt.Fprintln(tw)
 	if err := tw.Flush(); err != nil {
 		return err
 	}
+	printRivals(w, tests)
 	_, err := fmt.Fprint(w, `of ceiling: against signed net/http with as many requests at once, in the same round;
-            by CPU: the same ratio of the CPU time that both processes need for a delivery, which is
+            by CPU: the same ratio of the CPU time that all processes need for a delivery, which is
             steadier on a machine that others use, and blind to waiting
 p50, p99:   from calling Send to the committed result
 CPU, allocs, KiB: per delivery, of this process, net/http's client among it, and live the
-            bookkeeping of this program (2 allocs); receiver: CPU of the receiver's process
+            bookkeeping of this program (2 allocs); by other processes: their CPU; receiver and
+            database: CPU of the receiver's process and of those of the PostgreSQL server
 commits:    transactions per event, as the store counts them, else the calls; calls are per 1,000 events
 `)
 	return err
+}
+
+// printRivals writes how tests compare with others of the same round.
+func printRivals(w io.Writer, tests []*test) {
+	for _, t := range tests {
+		for _, rival := range t.rivals {
+			if len(rival.results) != len(t.results) {
+				continue
+			}
+			ratios := make([]float64, len(t.results))
+			for i := range t.results {
+				ratios[i] = t.results[i].rate / rival.results[i].rate
+			}
+			s := spreadOfValues(ratios)
+			fmt.Fprintf(w, "%s is %.2f times %s (%.2f..%.2f)\n", t.name, s.median, rival.name, s.low, s.high)
+		}
+	}
+	fmt.Fprintln(w)
+}
+
+// known returns the median of a figure that is 0 where it is not known.
+func (t *test) known(figure func(*result) float64) string {
+	if s := spreadOf(t.results, figure); s.high > 0 {
+		return fmt.Sprintf("%.1f", s.median)
+	}
+	return "-"
 }
 
 // ratio returns the median ratio to the ceiling of the same round, the spread, and
@@ -49,7 +81,7 @@ func (t *test) ratio() string {
 	for i := range t.results {
 		r, top := &t.results[i], &t.ceiling.results[i]
 		byRate[i] = r.rate / top.rate
-		byCPU[i] = micros(top.cpu+top.receiver) / max(1, micros(r.cpu+r.receiver))
+		byCPU[i] = micros(top.cpu+top.receiver) / max(1, micros(r.cpu+r.receiver+r.database))
 	}
 	s := spreadOfValues(byRate)
 	return fmt.Sprintf("%.2f\t%.2f..%.2f\t%.2f", s.median, s.low, s.high, spreadOfValues(byCPU).median)

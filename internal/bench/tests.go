@@ -22,6 +22,7 @@ type run struct {
 	*config
 	test     string // its name
 	receiver *receiver
+	db       *database // nil: not used
 }
 
 // received makes sure that the receiver got everything once, and notes in res what
@@ -39,7 +40,9 @@ func (r *run) received(ctx context.Context, res *result) error {
 type test struct {
 	name    string
 	do      measureFunc
-	ceiling *test // what it is compared with; nil: nothing
+	db      *database // that it needs; nil: none
+	ceiling *test     // what it is compared with; nil: nothing
+	rivals  []*test   // others that it is compared with
 	results []result
 }
 
@@ -47,31 +50,41 @@ type test struct {
 func (t *test) measure(ctx context.Context, cfg *config, rcv *receiver) (result, error) {
 	ctx, cancel := context.WithTimeout(ctx, tooLong)
 	defer cancel()
-	return t.do(ctx, &run{config: cfg, test: t.name, receiver: rcv})
+	return t.do(ctx, &run{config: cfg, test: t.name, receiver: rcv, db: t.db})
 }
 
 // allTests returns the tests that cfg.only selects.
-func allTests(cfg *config) []*test {
+func allTests(cfg *config, db *database) []*test {
 	var all []*test
+	add := func(t *test) *test {
+		all = append(all, t)
+		return t
+	}
 	ceilings := make(map[int]*test)
 	ceilingAt := func(concurrency int) *test {
 		if ceilings[concurrency] == nil {
-			t := &test{name: fmt.Sprintf("signed net/http, %d at once", concurrency), do: ceiling(concurrency)}
-			ceilings[concurrency] = t
-			all = append(all, t)
+			ceilings[concurrency] = add(&test{name: fmt.Sprintf("signed net/http, %d at once", concurrency), do: ceiling(concurrency)})
 		}
 		return ceilings[concurrency]
 	}
 	// One endpoint gets at most half of the slots.
 	drainCeiling := ceilingAt(min(cfg.inFlight, cfg.endpoints*max(1, cfg.inFlight/2)))
 	liveCeiling := ceilingAt(cfg.callers)
-	for _, e := range engines() {
-		drain := &test{name: e.name + ": drain", do: e.drain}
-		live := &test{name: fmt.Sprintf("%s: live, %d callers", e.name, cfg.callers), do: e.live}
+	for _, e := range engines(db) {
+		drain := add(&test{name: e.name + ": drain", do: e.drain, db: e.db})
+		live := add(&test{name: fmt.Sprintf("%s: live, %d callers", e.name, cfg.callers), do: e.live, db: e.db})
 		if e.network {
 			drain.ceiling, live.ceiling = drainCeiling, liveCeiling
 		}
-		all = append(all, drain, live)
+		if e.db == nil {
+			continue
+		}
+		one := add(&test{name: e.name + ": drain by 1 process", do: e.drainBy(1), db: db, ceiling: drainCeiling})
+		for _, n := range []int{2, 4} {
+			add(&test{name: fmt.Sprintf("%s: drain by %d processes", e.name, n), do: e.drainBy(n), db: db, ceiling: drainCeiling, rivals: []*test{one}})
+		}
+		drain.rivals = []*test{add(&test{name: "River: drain", do: riverDrain, db: db, ceiling: drainCeiling})}
+		live.rivals = []*test{add(&test{name: fmt.Sprintf("River: live, %d callers", cfg.callers), do: riverLive, db: db, ceiling: liveCeiling})}
 	}
 	return slices.DeleteFunc(all, func(t *test) bool { return !cfg.only.MatchString(t.name) })
 }
@@ -83,16 +96,8 @@ func (e engine) drain(ctx context.Context, run *run) (result, error) {
 		return result{}, err
 	}
 	defer rig.close()
-	data := payload(run.payload)
-	for stored := 0; stored < run.n; {
-		batch := make([]sender.Event, min(run.n-stored, 1000))
-		for i := range batch {
-			batch[i] = sender.Event{Type: eventType((stored + i) % run.endpoints), Data: data}
-		}
-		if _, err := rig.SendBatch(ctx, batch); err != nil {
-			return result{}, err
-		}
-		stored += len(batch)
+	if err := rig.fill(ctx, run); err != nil {
+		return result{}, err
 	}
 	return rig.measure(ctx, run, e, func() error { return rig.rec.waitAll(ctx, run.n) })
 }

@@ -94,7 +94,7 @@ func (s *Server) start(ctx context.Context) error {
 // watch starts a process that ends the server when it is closed. That happens in
 // any case when this process has ended, however it did: the server would outlive it.
 func (s *Server) watch() (io.Closer, error) {
-	cmd, err := s.command(context.Background(), "sh", "-c", `cat; exec "$0" stop -D "$1" -m immediate >/dev/null 2>&1`,
+	cmd, err := s.command(context.Background(), "sh", "-c", `trap "" INT TERM HUP; cat; exec "$0" stop -D "$1" -m immediate >/dev/null 2>&1`,
 		filepath.Join(s.bin, "pg_ctl"), s.data())
 	if err != nil {
 		return nil, err
