@@ -60,6 +60,10 @@ fuzz: ## Fuzz every target for FUZZTIME (5s)
 		(cd "$$(dirname "$$file")" && GOWORK=off go test -run='^$$' -fuzz="^$$target\$$" -fuzztime=$(FUZZTIME) .) || exit 1; \
 	done
 
+.PHONY: faults
+faults: ## Break workers and databases while events flow: the long form of internal/e2e
+	cd internal/e2e && HOOKPOST_FAULTS=full go test -count=1 -timeout=60m
+
 .PHONY: bench-once
 bench-once: ## Run every benchmark one turn, to see that it still works
 	$(call each_module,go test -run='^$$' -bench=. -benchtime=1x ./...)

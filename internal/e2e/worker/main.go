@@ -1,99 +1,87 @@
-// Worker is a process that sends and delivers events from a SQLite file, made to be
-// killed by the tests of package e2e.
+// Worker is a process that sends and delivers events, made to be broken by the
+// tests of package e2e. What it reads and writes is described in package setup.
 //
-// It reads lines "id type" and sends each as an event. Once Send has returned it
-// prints the id: from then on the event is acknowledged. At the end of its input it
-// waits until nothing is pending, and ends.
+// At the end of its input it waits until nothing is pending, and ends. On SIGTERM
+// it stops reading, lets attempts under way finish, and ends.
 package main
 
 import (
-	"bufio"
 	"context"
+	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
-	"strings"
-	"sync"
+	"os/signal"
+	"syscall"
 	"time"
 
 	"github.com/hookpost/hookpost/internal/e2e/setup"
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
-	"github.com/hookpost/hookpost/store/sqlite"
 )
 
-// limit ends a worker whose test is gone.
-const limit = 2 * time.Minute
-
 func main() {
-	db := flag.String("db", "", "SQLite `file`")
-	senders := flag.Int("senders", 8, "concurrent calls of Send")
+	text := flag.String("config", "", "setup.Config as `JSON`")
+	limit := flag.Duration("limit", 2*time.Minute, "ends a worker whose test is gone")
 	flag.Parse()
-	ctx, cancel := context.WithTimeout(context.Background(), limit)
-	defer cancel()
-	if err := run(ctx, *db, *senders); err != nil {
+	var config setup.Config
+	err := json.Unmarshal([]byte(*text), &config)
+	if err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), *limit)
+		defer cancel()
+		err = run(ctx, &config)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "worker:", err)
 		os.Exit(1)
 	}
 }
 
-func run(ctx context.Context, db string, senders int) error {
-	st, err := sqlite.Open(ctx, db, nil)
+func run(ctx context.Context, config *setup.Config) (err error) {
+	asked, unhook := signal.NotifyContext(ctx, syscall.SIGTERM)
+	defer unhook()
+	say(setup.Ready)
+	db, err := config.Open(ctx)
 	if err != nil {
 		return err
 	}
-	defer st.Close()
-	hooks, err := sender.New(st, setup.Options())
+	defer func() {
+		if e := db.Close(); err == nil {
+			err = e
+		}
+	}()
+	hooks, err := sender.New(db.Store, config.Options(func() { say(setup.Hooked) }))
 	if err != nil {
 		return err
 	}
 	if err := hooks.Start(ctx); err != nil {
 		return err
 	}
-	if err := sendAll(ctx, hooks, senders); err != nil {
+	f := &feed{hooks: hooks, db: db, patient: config.Patient}
+	if err := f.run(ctx, asked.Done()); err != nil {
 		return err
 	}
-	for {
+	for asked.Err() == nil {
 		pending, err := hooks.Deliveries(ctx, store.DeliveryQuery{States: []store.State{store.Pending}, Limit: 1})
-		if err != nil {
+		switch {
+		case err != nil && !config.Patient:
 			return err
-		}
-		if len(pending) == 0 {
+		case err == nil && len(pending) == 0:
 			return hooks.Stop(ctx)
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	drain, cancel := context.WithTimeout(ctx, config.Drain)
+	defer cancel()
+	if err := hooks.Stop(drain); err != nil {
+		return err
+	}
+	say(setup.Drained)
+	return nil
 }
 
-func sendAll(ctx context.Context, hooks *sender.Sender, senders int) error {
-	lines := make(chan string)
-	errs := make(chan error, senders)
-	var running sync.WaitGroup
-	for range senders {
-		running.Go(func() {
-			for line := range lines {
-				id, typ, _ := strings.Cut(line, " ")
-				if _, err := hooks.Send(ctx, setup.Event(id, typ)); err != nil {
-					errs <- fmt.Errorf("event %s: %w", id, err)
-					return
-				}
-				fmt.Println(id) // one write
-			}
-		})
-	}
-	input := bufio.NewScanner(os.Stdin)
-	var err error
-	for err == nil && input.Scan() {
-		select {
-		case lines <- input.Text():
-		case err = <-errs:
-		}
-	}
-	close(lines)
-	running.Wait()
-	close(errs)
-	for e := range errs {
-		err = e
-	}
-	return err
-}
+// say writes a line, in one piece.
+func say(line string) { fmt.Println(line) }

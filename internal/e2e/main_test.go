@@ -1,0 +1,99 @@
+//go:build unix
+
+package e2e
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/hookpost/hookpost/internal/pgserver"
+)
+
+var (
+	workerProgram string
+	server        *pgserver.Server // nil: there is no PostgreSQL
+	full          = os.Getenv("HOOKPOST_FAULTS") == "full"
+	patience      = size(4*time.Minute, 10*time.Minute) // ends a test that hangs
+	table         figures
+)
+
+// size is a number of the short form or of the full one.
+func size[T any](short, long T) T {
+	if full {
+		return long
+	}
+	return short
+}
+
+// amount is size for events, which cost many times more with the race detector.
+func amount(short, long int) int {
+	n := size(short, long)
+	if raceEnabled {
+		n /= 4
+	}
+	return n
+}
+
+func TestMain(m *testing.M) { os.Exit(run(m)) }
+
+func run(m *testing.M) (code int) {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // of the preparations
+	defer cancel()
+	dir, err := os.MkdirTemp("", "hookpost-e2e")
+	if err != nil {
+		fmt.Println("FAIL:", err)
+		return 1
+	}
+	defer os.RemoveAll(dir)
+	workerProgram = filepath.Join(dir, "worker")
+	args := []string{"build", "-o", workerProgram}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	if text, err := exec.CommandContext(ctx, "go", append(args, "./worker")...).CombinedOutput(); err != nil {
+		fmt.Printf("FAIL: building the worker: %v\n%s", err, text)
+		return 1
+	}
+	server, err = pgserver.Start(ctx)
+	switch {
+	case err == nil:
+		defer func() { _ = server.Stop() }()
+	case errors.Is(err, pgserver.ErrNone) && os.Getenv("CI") != "true":
+		fmt.Println("SKIP: the faults of PostgreSQL:", err)
+	default:
+		fmt.Println("FAIL:", err)
+		return 1
+	}
+	code = m.Run()
+	table.print(os.Stdout)
+	return code
+}
+
+// onEachStore runs a test on SQLite and, at the same time, on PostgreSQL.
+func onEachStore(t *testing.T, test func(t *testing.T, store string)) {
+	onSQLite(t, test)
+	onPostgres(t, test)
+}
+
+func onSQLite(t *testing.T, test func(t *testing.T, store string)) {
+	t.Run("sqlite", func(t *testing.T) {
+		t.Parallel()
+		test(t, "sqlite")
+	})
+}
+
+func onPostgres(t *testing.T, test func(t *testing.T, store string)) {
+	t.Run("postgres", func(t *testing.T) {
+		if server == nil {
+			t.Skip("no PostgreSQL is installed")
+		}
+		t.Parallel()
+		test(t, "postgres")
+	})
+}
