@@ -154,6 +154,33 @@ type Settlement struct {
 	DisableReason  string
 }
 
+// Plain reports whether s is a success with nothing else to say, as nearly all
+// settlements are.
+func (s *Settlement) Plain() bool {
+	return s.Verdict == Deliver && s.Hold <= 0 && s.DisableVersion == 0 && s.Attempt != nil &&
+		(s.Attempt.Outcome == AttemptDelivered || s.Attempt.Outcome == 0) &&
+		s.Attempt.Status != 0 && s.Attempt.Class == "" && s.Attempt.Error == ""
+}
+
+// Logged returns what the log keeps of the settlement's attempt, which there must
+// be: an outcome that fits the verdict, and of the answer no more than
+// MaxResponseHeader and MaxResponseBody, nothing at all after a success.
+func (s *Settlement) Logged() Attempt {
+	a := *s.Attempt
+	if a.Outcome != AttemptDelivered && a.Outcome != AttemptFailed {
+		a.Outcome = AttemptFailed
+		if s.Verdict == Deliver {
+			a.Outcome = AttemptDelivered
+		}
+	}
+	if a.Outcome == AttemptDelivered {
+		a.ResponseHeader, a.ResponseBody = nil, nil
+	}
+	a.ResponseHeader = a.ResponseHeader[:min(len(a.ResponseHeader), MaxResponseHeader)]
+	a.ResponseBody = a.ResponseBody[:min(len(a.ResponseBody), MaxResponseBody)]
+	return a
+}
+
 // Settled is the result for one settlement.
 type Settled struct {
 	// Accepted says that the report changed the delivery. A stale report, or one

@@ -129,21 +129,10 @@ func (d *delivery) report(t *store.Settlement, now micros) bool {
 	if there && d.log[i].Outcome != store.AttemptUnknown {
 		return false
 	}
-	a := *t.Attempt
+	a := t.Logged()
 	a.StartedAt = now.add(-t.Ago).time()
 	a.Took = a.Took.Truncate(time.Microsecond)
-	if a.Outcome != store.AttemptDelivered && a.Outcome != store.AttemptFailed {
-		a.Outcome = store.AttemptFailed
-		if t.Verdict == store.Deliver {
-			a.Outcome = store.AttemptDelivered
-		}
-	}
-	if a.Outcome == store.AttemptFailed {
-		a.ResponseHeader = bytes.Clone(a.ResponseHeader[:min(len(a.ResponseHeader), store.MaxResponseHeader)])
-		a.ResponseBody = bytes.Clone(a.ResponseBody[:min(len(a.ResponseBody), store.MaxResponseBody)])
-	} else {
-		a.ResponseHeader, a.ResponseBody = nil, nil
-	}
+	a.ResponseHeader, a.ResponseBody = bytes.Clone(a.ResponseHeader), bytes.Clone(a.ResponseBody)
 	d.attempts = max(d.attempts, a.N)
 	if there {
 		d.log[i] = a

@@ -1,9 +1,11 @@
 package postgres
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -73,8 +75,7 @@ const claimText = `WITH RECURSIVE w(endpoint, wrapped, n, taken, bytes, cut, lan
 )
 SELECT z.after, z.more, z.dead, statement_timestamp(), c.*
 FROM z LEFT JOIN (SELECT u.*, e.tenant, e.mode::int, e.id, e.type, e.content_type, e.erased_at IS NOT NULL, e.body, l.version
-	FROM u JOIN hookpost.event e ON e.num = u.event JOIN hookpost.lane l ON l.endpoint = u.endpoint) c ON true
-ORDER BY c.endpoint <= $1::bigint, c.endpoint, c.due_at, c.event`
+	FROM u JOIN hookpost.event e ON e.num = u.event JOIN hookpost.lane l ON l.endpoint = u.endpoint) c ON true`
 
 // Claim implements [store.Queue].
 func (s *Store) Claim(ctx context.Context, p store.ClaimParams) (store.Claims, error) {
@@ -103,7 +104,8 @@ func (s *Store) Claim(ctx context.Context, p store.ClaimParams) (store.Claims, e
 	if err != nil {
 		return store.Claims{}, err
 	}
-	s.hot.claimed(c.out.Deliveries, c.due)
+	c.order(p.After)
+	s.hot.claimed(c.found)
 	s.dead.met(c.dead)
 	return c.out, nil
 }
@@ -123,12 +125,36 @@ func encodeRooms(room map[int64]int) (string, error) {
 
 // claim is the answer to a claim.
 type claim struct {
-	out  store.Claims
-	due  []time.Time // of out.Deliveries
-	dead string
+	out   store.Claims
+	found []found
+	dead  string
 
 	row  claimRow
 	dest []any // pointers to the columns
+}
+
+// found is a delivery that was claimed.
+type found struct {
+	store.Claimed
+	due time.Time
+}
+
+// order puts what was found into the order of the contract. It is cheaper here than
+// in the statement, where the bodies would be sorted too.
+func (c *claim) order(after int64) {
+	slices.SortFunc(c.found, func(a, b found) int {
+		if wrapped := a.ID.Endpoint <= after; wrapped != (b.ID.Endpoint <= after) {
+			if wrapped {
+				return 1
+			}
+			return -1
+		}
+		return cmp.Or(cmp.Compare(a.ID.Endpoint, b.ID.Endpoint), a.due.Compare(b.due), cmp.Compare(a.ID.Event, b.ID.Event))
+	})
+	c.out.Deliveries = make([]store.Claimed, len(c.found))
+	for i := range c.found {
+		c.out.Deliveries[i] = c.found[i].Claimed
+	}
 }
 
 // claimRow holds the columns of a delivery, all of them NULL in the one row of a
@@ -157,7 +183,7 @@ func (c *claim) take(scan scanner) error {
 	if err != nil || !r.event.Valid {
 		return err
 	}
-	c.out.Deliveries = append(c.out.Deliveries, store.Claimed{
+	c.found = append(c.found, found{due: r.dueAt.Time, Claimed: store.Claimed{
 		ID:              store.DeliveryID{Event: r.event.Int64, Endpoint: r.endpoint.Int64, Round: int(r.round.Int32)},
 		Token:           int64(r.token.Int32),
 		Scope:           store.Scope{Tenant: r.tenant.String, Mode: store.Mode(r.mode.Int32)},
@@ -171,7 +197,6 @@ func (c *claim) take(scan scanner) error {
 		Failures:        int(r.failures.Int32),
 		Unknown:         int(r.unknown.Int32),
 		Elapsed:         max(0, c.out.Now.Sub(r.firstAt.Time)),
-	})
-	c.due = append(c.due, r.dueAt.Time)
+	}})
 	return nil
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"slices"
@@ -128,7 +129,7 @@ const (
 
 // What a statement of enqueueText contains.
 type enqueueParts struct {
-	json    bool // parameters as one JSON text, instead of arrays
+	json    bool // parameters as one JSON text, instead of arrays, with bodies and hashes one behind the other
 	compare bool // set versions
 	check   bool // the scope of endpoints
 	refs    bool
@@ -144,7 +145,7 @@ func enqueueText(p enqueueParts) string {
 	if p.json {
 		b.WriteString("decode(t.hash, 'hex') AS hash, t.refs, decode(t.body, 'base64') AS body, ")
 	} else {
-		b.WriteString("t.hash, t.refs, t.body, ")
+		b.WriteString("substring($9::bytea FROM t.ord * 32 + 1 FOR 32) AS hash, t.refs, substring($1::bytea FROM t.body_at FOR t.body_size) AS body, ")
 	}
 	if p.compare {
 		b.WriteString(`coalesce((SELECT v.version FROM hookpost.endpoint_set v WHERE v.tenant = t.tenant AND v.mode = t.mode), 0)
@@ -156,10 +157,10 @@ func enqueueText(p enqueueParts) string {
 		b.WriteString(`json_to_recordset($1::text::json -> 'events') AS t(ord int, tenant text, mode smallint, id text, type text,
 			created bigint, set_version bigint, content_type text, hash text, refs text, body text))`)
 	} else {
-		b.WriteString(`unnest($1::int[], $2::text[], $3::smallint[], $4::text[], $5::text[], $6::bigint[], $7::bigint[], $8::text[],
-			$9::bytea[], $10::text[], $11::bytea[]) AS t(ord, tenant, mode, id, type, created, set_version, content_type, hash, refs, body))`)
+		b.WriteString(`unnest($2::int[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $10::text[],
+			$11::text[], $12::int[], $13::int[]) AS t(ord, tenant, mode, id, type, created, set_version, content_type, refs, body_at, body_size))`)
 	}
-	next := 14
+	next := 16
 	source := func(name, jsonColumns, arrays string, columns string, n int) string {
 		if p.json {
 			return "json_to_recordset($1::text::json -> '" + name + "') AS t(" + jsonColumns + ")"
@@ -190,8 +191,8 @@ func enqueueText(p enqueueParts) string {
 	if p.json {
 		b.WriteString("1, 0, 0, NULL, NULL, NULL, NULL")
 	} else {
-		b.WriteString(`CASE WHEN t.lease THEN 2 ELSE 1 END, t.lease::int, t.lease::int, CASE WHEN t.lease THEN $12::bigint END,
-			CASE WHEN t.lease THEN n.at END, CASE WHEN t.lease THEN n.at + $13::bigint * interval '1 microsecond' END, CASE WHEN t.lease THEN n.at END`)
+		b.WriteString(`CASE WHEN t.lease THEN 2 ELSE 1 END, t.lease::int, t.lease::int, CASE WHEN t.lease THEN $14::bigint END,
+			CASE WHEN t.lease THEN n.at END, CASE WHEN t.lease THEN n.at + $15::bigint * interval '1 microsecond' END, CASE WHEN t.lease THEN n.at END`)
 	}
 	b.WriteString(" FROM " + targets + " JOIN n ON n.ord = t.ord)")
 	if p.lists {
@@ -219,7 +220,8 @@ func (e *enqueuer) statement() (string, []any) {
 		created, versions       = make([]int64, n), make([]int64, n)
 		tenants, ids, types     = make([]string, n), make([]string, n), make([]string, n)
 		contentTypes, refs      = make([]string, n), make([]string, n)
-		hashes, bodies          = make([][]byte, n), make([][]byte, n)
+		starts, sizes           = make([]int32, n), make([]int32, n)
+		hashes, bodies          = make([]byte, 0, n*sha256.Size), make([]byte, 0, e.bodyBytes())
 		targetOrds, unknownOrds []int32
 		targetEnds, unknownEnds []int64
 		leases                  []bool
@@ -230,7 +232,8 @@ func (e *enqueuer) statement() (string, []any) {
 		ev := &e.Events[i]
 		ords[k], tenants[k], modes[k], ids[k], types[k] = int32(k), ev.Tenant, int16(ev.Mode), ev.ID, ev.Type
 		created[k], versions[k], contentTypes[k] = ev.CreatedAt.UnixMicro(), ev.SetVersion, ev.ContentType
-		hashes[k], bodies[k], refs[k] = ev.Hash[:], orEmpty(ev.Body), encodeRefs(ev.Refs)
+		starts[k], sizes[k], refs[k] = int32(len(bodies)+1), int32(len(ev.Body)), encodeRefs(ev.Refs)
+		hashes, bodies = append(hashes, ev.Hash[:]...), append(bodies, ev.Body...)
 		parts.refs = parts.refs || len(ev.Refs) > 0
 		for _, d := range ev.For {
 			if !e.targets.knows(d.Endpoint, ev.Scope) {
@@ -248,8 +251,9 @@ func (e *enqueuer) statement() (string, []any) {
 			leases = append(leases, d.Lease && e.compare)
 		}
 	}
+	// The largest parameter goes first: the buffer of all grows once for it.
 	args := []any{
-		ords, tenants, modes, ids, types, created, versions, contentTypes, hashes, refs, bodies,
+		bodies, ords, tenants, modes, ids, types, created, versions, hashes, contentTypes, refs, starts, sizes,
 		e.Owner, e.Lease.Microseconds(), orEmpty(targetOrds), orEmpty(targetEnds), orEmpty(leases),
 	}
 	if parts.check = len(unknownOrds) > 0; parts.check {
@@ -259,6 +263,14 @@ func (e *enqueuer) statement() (string, []any) {
 		args = append(args, listOrds, listParts, lists)
 	}
 	return enqueueText(parts), args
+}
+
+// bodyBytes is the size of the open members' bodies together.
+func (e *enqueuer) bodyBytes() (n int) {
+	for _, i := range e.open {
+		n += len(e.Events[i].Body)
+	}
+	return n
 }
 
 // orEmpty keeps nil from becoming NULL.

@@ -5,8 +5,6 @@ import (
 	"slices"
 	"sync"
 	"time"
-
-	"github.com/hookpost/hookpost/store"
 )
 
 const (
@@ -77,8 +75,8 @@ func (h *hotLanes) choose() {
 	}
 }
 
-// claimed notes what a claim took, in order, with the due times.
-func (h *hotLanes) claimed(ds []store.Claimed, due []time.Time) {
+// claimed notes what a claim took, in order.
+func (h *hotLanes) claimed(ds []found) {
 	if len(ds) == 0 {
 		return
 	}
@@ -90,14 +88,14 @@ func (h *hotLanes) claimed(ds []store.Claimed, due []time.Time) {
 	if h.lanes == nil {
 		h.lanes = make(map[int64]*hotLane)
 	}
-	for i, d := range ds {
+	for _, d := range ds {
 		l := h.lanes[d.ID.Endpoint]
 		if l == nil {
 			l = &hotLane{}
 			h.lanes[d.ID.Endpoint] = l
 		}
 		l.taken++
-		l.low = due[i]
+		l.low = d.due
 	}
 }
 

@@ -381,7 +381,10 @@ func (s *Store) Attempts(ctx context.Context, scope store.Scope, id store.Delive
 			return err
 		}
 		return q.query(ctx, `SELECT n, outcome, started_at, took, status, url, class, error, response_header, response_body
-			FROM hookpost.attempt WHERE event = $1 AND endpoint = $2 AND round = $3 ORDER BY n`,
+			FROM hookpost.attempt WHERE event = $1 AND endpoint = $2 AND round = $3
+			UNION ALL SELECT attempts, 1, success_at, success_took, last_status, success_url, '', '', NULL, NULL
+			FROM hookpost.delivery WHERE event = $1 AND endpoint = $2 AND round = $3 AND success_at IS NOT NULL
+			ORDER BY 1`,
 			[]any{id.Event, id.Endpoint, id.Round}, func(scan scanner) error {
 				var a store.Attempt
 				var outcome int16

@@ -27,7 +27,7 @@ func (s *Store) Settle(ctx context.Context, all []store.Settlement) ([]store.Set
 	var plain, other []int
 	disables := false
 	for i := range all {
-		if isPlain(&all[i]) {
+		if all[i].Plain() {
 			plain = append(plain, i)
 		} else {
 			other = append(other, i)
@@ -68,12 +68,6 @@ func (s *Store) Settle(ctx context.Context, all []store.Settlement) ([]store.Set
 		s.notify.send(s)
 	}
 	return t.out, nil
-}
-
-// isPlain reports whether a settlement is a success with nothing else to say.
-func isPlain(s *store.Settlement) bool {
-	return s.Verdict == store.Deliver && s.Hold <= 0 && s.DisableVersion == 0 &&
-		(s.Attempt.Outcome == store.AttemptDelivered || s.Attempt.Outcome == 0) && s.Attempt.Class == "" && s.Attempt.Error == ""
 }
 
 // settler applies one batch.
@@ -194,7 +188,7 @@ func (t *settler) otherArgs(indexes []int) []any {
 		if s.Attempt == nil {
 			continue
 		}
-		a := logged(s)
+		a := s.Logged()
 		ns[k], statuses[k], tooks[k], outcomes[k] = int32(a.N), int32(a.Status), micros(a.Took), int16(a.Outcome)
 		urls[k], classes[k], errs[k] = toText(a.URL), toText(a.Class), toText(a.Error)
 		headers[k], bodies[k] = a.ResponseHeader, a.ResponseBody

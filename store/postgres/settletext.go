@@ -27,19 +27,18 @@ const replaceUnknown = ` ON CONFLICT (event, endpoint, round, n) DO UPDATE SET o
 	WHERE a.outcome = 3 AND excluded.outcome <> 3`
 
 // settlePlain applies successes under leases that still stand and returns them. The
+// delivery keeps what there is to know of the attempt. The
 // state is written so that no index offers itself but the primary key: the one of
 // all leases would be read whole, dead entries included.
 const settlePlain = `WITH u AS (
 	UPDATE hookpost.delivery d SET state = 3, unknown = 0, owner = NULL, lease_until = NULL, reason = '',
-		last_status = CASE WHEN s.status <> 0 THEN s.status ELSE d.last_status END, finished_at = statement_timestamp()
+		last_status = s.status, finished_at = statement_timestamp(),
+		success_at = statement_timestamp() - s.ago * interval '1 microsecond', success_took = s.took, success_url = s.url
 	FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::bigint[], $9::bigint[], $10::text[], $11::boolean[])
 		AS s(event, endpoint, round, ord, token, n, status, ago, took, url, quiet)
 	WHERE d.event = s.event AND d.endpoint = s.endpoint AND d.round = s.round
 	AND d.state + 0 = 2 AND d.token = s.token AND d.attempts = s.n
-	RETURNING s.*
-), a AS (
-	INSERT INTO hookpost.attempt AS a (event, endpoint, round, n, outcome, started_at, took, status, url, class, error)
-	SELECT event, endpoint, round, n, 1, statement_timestamp() - ago * interval '1 microsecond', took, status, url, '', '' FROM u` + replaceUnknown + `
+	RETURNING s.ord, s.endpoint, s.quiet
 ), l AS MATERIALIZED (
 	SELECT l.endpoint, l.failing_since, l.last_failure FROM hookpost.lane l
 	WHERE l.endpoint = ANY (ARRAY(SELECT DISTINCT u.endpoint FROM u WHERE NOT u.quiet)) AND ` + unhealthy + `
@@ -68,12 +67,12 @@ const settleOther = `WITH s AS MATERIALIZED (
 		WHEN NOT (x.stands OR x.fresh AND d.state <= 2 AND d.token = s.token) THEN 0
 		WHEN coalesce(l.state, 3) = 3 THEN 4 WHEN s.n = 0 THEN 3 ELSE 2 END AS act
 	FROM s
-	CROSS JOIN LATERAL (SELECT d.state, d.token, d.attempts, d.leased_at FROM hookpost.delivery d
+	CROSS JOIN LATERAL (SELECT d.state, d.token, d.attempts, d.leased_at, d.success_at FROM hookpost.delivery d
 		WHERE d.event = s.event AND d.endpoint = s.endpoint AND d.round = s.round LIMIT 1) d
 	LEFT JOIN LATERAL (SELECT l.state, l.failing_since, l.last_failure FROM hookpost.lane l WHERE l.endpoint = s.endpoint LIMIT 1) l ON true
 	CROSS JOIN LATERAL (SELECT s.n = 0 AND d.state = 2 AND d.token = s.token AS stands,
 		s.n > 0 AND coalesce((SELECT a.outcome FROM hookpost.attempt a WHERE a.event = s.event AND a.endpoint = s.endpoint
-			AND a.round = s.round AND a.n = s.n), 3) = 3 AS fresh) x
+			AND a.round = s.round AND a.n = s.n), CASE WHEN d.success_at IS NULL OR d.attempts <> s.n THEN 3 END, 1) = 3 AS fresh) x
 ), a AS (
 	INSERT INTO hookpost.attempt AS a (event, endpoint, round, n, outcome, started_at, took, status, url, class, error, response_header, response_body)
 	SELECT event, endpoint, round, n, outcome, statement_timestamp() - ago * interval '1 microsecond', took, status, url, class, error,

@@ -11,19 +11,7 @@ type logged struct {
 
 // reported is the row for what a settlement says of its attempt.
 func reported(s *store.Settlement, now int64) logged {
-	l := logged{id: s.ID, Attempt: *s.Attempt, startedAt: now - s.Ago.Microseconds()}
-	if l.Outcome != store.AttemptDelivered && l.Outcome != store.AttemptFailed {
-		l.Outcome = store.AttemptFailed
-		if s.Verdict == store.Deliver {
-			l.Outcome = store.AttemptDelivered
-		}
-	}
-	if l.Outcome == store.AttemptDelivered {
-		l.ResponseHeader, l.ResponseBody = nil, nil
-	}
-	l.ResponseHeader = l.ResponseHeader[:min(len(l.ResponseHeader), store.MaxResponseHeader)]
-	l.ResponseBody = l.ResponseBody[:min(len(l.ResponseBody), store.MaxResponseBody)]
-	return l
+	return logged{id: s.ID, Attempt: s.Logged(), startedAt: now - s.Ago.Microseconds()}
 }
 
 var insertAttempt = newMulti(`INSERT OR FAIL INTO hookpost_attempt (event, endpoint, round, n, outcome,

@@ -339,7 +339,10 @@ func (s *Store) Attempts(ctx context.Context, scope store.Scope, id store.Delive
 			})
 			return nil
 		}, `SELECT n, outcome, started_at, took, status, url, class, error, response_header, response_body
-			FROM hookpost_attempt WHERE event = ? AND endpoint = ? AND round = ? ORDER BY n`, id.Event, id.Endpoint, id.Round)
+			FROM hookpost_attempt WHERE event = ?1 AND endpoint = ?2 AND round = ?3
+			UNION ALL SELECT attempts, 1, success_at, success_took, last_status, success_url, '', '', NULL, NULL
+			FROM hookpost_delivery WHERE event = ?1 AND endpoint = ?2 AND round = ?3 AND success_at IS NOT NULL
+			ORDER BY 1`, id.Event, id.Endpoint, id.Round)
 	})
 	return list, err
 }

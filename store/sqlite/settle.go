@@ -69,7 +69,6 @@ func (t *settler) run() ([]store.Settled, error) {
 				return nil, err
 			}
 		} else if res.Accepted {
-			t.log = append(t.log, reported(s, t.now))
 			t.tell(s, res)
 		}
 	}
@@ -89,22 +88,25 @@ func (t *settler) run() ([]store.Settled, error) {
 
 var selectSettled = newMulti(`SELECT v.column1, d.state, d.token, d.attempts, d.failures, d.unknown,
 	d.leased_at, d.first_at, d.finished_at, d.due_at, d.last_status, d.reason,
-	(SELECT a.outcome FROM hookpost_attempt a
-	 WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.round = d.round AND a.n = v.column5)
+	coalesce((SELECT a.outcome FROM hookpost_attempt a
+	 WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.round = d.round AND a.n = v.column5),
+	 CASE WHEN d.success_at IS NOT NULL AND d.attempts = v.column5 THEN 1 END)
 	FROM (VALUES `, "(?,?,?,?,?)", `) v CROSS JOIN hookpost_delivery d
 	ON d.event = v.column2 AND d.endpoint = v.column3 AND d.round = v.column4`)
 
 // plain settles what nearly all settlements are, successes under a lease that still
-// stands, without reading a row first. It returns the indexes of the others.
+// stands, without reading a row first. The delivery keeps what there is to know of
+// the attempt. It returns the indexes of the others.
 func (t *settler) plain() (rest []int, err error) {
 	for i := range t.batch {
 		s := &t.batch[i]
 		n := 0
-		if s.Verdict == store.Deliver && s.Hold <= 0 && s.DisableVersion == 0 {
+		if s.Plain() {
 			n, err = t.x.exec(`UPDATE OR FAIL hookpost_delivery SET state = 3, unknown = 0, owner = NULL, leased_at = NULL, lease_until = NULL,
-				last_status = ?, finished_at = ?, reason = ''
+				last_status = ?, finished_at = ?, reason = '', success_at = ?, success_took = ?, success_url = ?
 				WHERE event = ? AND endpoint = ? AND round = ? AND state = 2 AND token = ? AND attempts = ?`,
-				s.Attempt.Status, t.now, s.ID.Event, s.ID.Endpoint, s.ID.Round, s.Token, s.Attempt.N)
+				s.Attempt.Status, t.now, t.now-s.Ago.Microseconds(), s.Attempt.Took.Microseconds(), s.Attempt.URL,
+				s.ID.Event, s.ID.Endpoint, s.ID.Round, s.Token, s.Attempt.N)
 			if err != nil {
 				return nil, err
 			}

@@ -228,7 +228,12 @@ func attemptRoundTrip(w *world) {
 	a.ResponseBody[0] = 'x' // byte slices handed in are not kept
 
 	w.promote()
-	w.accepted(success(w.take(id)))
+	won := success(w.take(id))
+	won.Ago, won.Attempt.URL = 3*time.Second, "https://example.com/moved"
+	w.advance(4 * time.Second)
+	wonFrom := w.now()
+	w.accepted(won)
+	wonTo := w.now()
 	as := w.attempts(id)
 	if len(as) != 2 || as[0].N != 1 || as[1].N != 2 {
 		w.Fatalf("Attempts returned %+v, want attempts 1 and 2 in order", as)
@@ -239,7 +244,9 @@ func attemptRoundTrip(w *world) {
 	if !reflect.DeepEqual(got, full) {
 		w.Errorf("attempt differs from what was reported:\ngot  %+.300v\nwant %+.300v", got, full)
 	}
-	if got := as[1]; got.Outcome != store.AttemptDelivered || got.Status != 204 || got.Class != "" || got.Error != "" ||
+	got = as[1]
+	w.between("StartedAt of the success", got.StartedAt, wonFrom.Add(-won.Ago), wonTo.Add(-won.Ago))
+	if got.Outcome != store.AttemptDelivered || got.Status != 204 || got.Class != "" || got.Error != "" || got.URL != won.Attempt.URL ||
 		len(got.ResponseHeader) != 0 || len(got.ResponseBody) != 0 || got.Took != 5*time.Millisecond {
 		w.Errorf("delivered attempt reads %+v", got)
 	}

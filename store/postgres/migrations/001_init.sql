@@ -121,6 +121,11 @@ CREATE TABLE hookpost.delivery (
   last_status integer NOT NULL DEFAULT 0,
   state       smallint NOT NULL,        -- 0 scheduled, 1 ready, 2 leased, 3 delivered, 4 exhausted, 5 cancelled
   reason      text NOT NULL DEFAULT '',
+  -- The attempt that delivered it, where there was nothing more to say of it: then its number is
+  -- attempts, its status last_status, and it has no row in attempt.
+  success_at   timestamptz,
+  success_took bigint,
+  success_url  text,
   PRIMARY KEY (event, endpoint, round)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
         autovacuum_analyze_scale_factor = 0.1);
@@ -130,6 +135,7 @@ CREATE INDEX delivery_ready ON hookpost.delivery (endpoint, due_at) WHERE state 
 CREATE INDEX delivery_leased ON hookpost.delivery (lease_until) WHERE state = 2;
 CREATE INDEX delivery_exhausted ON hookpost.delivery (event) WHERE state = 4;
 
+-- Of plain successes the delivery tells.
 CREATE TABLE hookpost.attempt (
   event           bigint NOT NULL,
   endpoint        bigint NOT NULL,

@@ -115,6 +115,11 @@ CREATE TABLE hookpost_delivery (
   last_status INTEGER NOT NULL DEFAULT 0,
   finished_at INTEGER,
   reason      TEXT NOT NULL DEFAULT '',
+  -- The attempt that delivered it, where there was nothing more to say of it: then its number is
+  -- attempts, its status last_status, and it has no row in hookpost_attempt.
+  success_at   INTEGER,
+  success_took INTEGER,
+  success_url  TEXT,
   PRIMARY KEY (event, endpoint, round)
 ) WITHOUT ROWID;
 CREATE INDEX hookpost_delivery_log ON hookpost_delivery (endpoint, event);
@@ -123,6 +128,7 @@ CREATE INDEX hookpost_delivery_ready ON hookpost_delivery (endpoint, due_at) WHE
 CREATE INDEX hookpost_delivery_leased ON hookpost_delivery (lease_until) WHERE state = 2;
 CREATE INDEX hookpost_delivery_exhausted ON hookpost_delivery (event) WHERE state = 4;
 
+-- Of plain successes the delivery tells.
 CREATE TABLE hookpost_attempt (
   event           INTEGER NOT NULL,
   endpoint        INTEGER NOT NULL,
