@@ -13,9 +13,9 @@ const (
 	claimBytes = 8 << 20 // of their bodies
 	// claimTimeout ends a call of a store that hangs.
 	claimTimeout = 30 * time.Second
-	// gather is how long a busy Sender lets slots become free before it claims
-	// again: claims of a few cost as much as claims of many.
-	gather = 2 * time.Millisecond
+	// gather is how long a busy Sender lets slots and room become free before it
+	// claims again: claims of a few cost as much as claims of many.
+	gather = 10 * time.Millisecond
 )
 
 // claimLoop takes deliveries from the store whenever there may be some and slots
@@ -33,6 +33,7 @@ func (s *Sender) claimLoop(ctx, calls context.Context) {
 			return
 		case <-s.wake:
 		case <-s.lanes.changed:
+			s.gather(ctx)
 		case <-poll.C:
 		}
 		after = s.claimAll(ctx, calls, after)
@@ -112,7 +113,8 @@ func (s *Sender) jobs(ctx context.Context, claims []store.Claimed, leasedAt time
 	return jobs
 }
 
-// gather waits a moment until a good part of the slots is free.
+// gather waits a moment until a good part of the slots and of the endpoints' room is
+// free.
 func (s *Sender) gather(ctx context.Context) {
 	enough := min(s.cfg.MaxInFlight/4, claimBatch/2)
 	if s.lanes.enough(enough) {

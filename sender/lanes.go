@@ -389,9 +389,22 @@ func (l *lanes) idle() bool {
 	return l.free == l.slots
 }
 
-// enough reports whether at least n slots are free, or all of them.
+// enough reports whether a claim would be worth its cost: at least n slots are free,
+// or all of them, and the endpoints known to have a backlog have as much room, or
+// half of all theirs.
 func (l *lanes) enough(n int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.free >= min(n, l.slots)
+	if l.free < min(n, l.slots) {
+		return false
+	}
+	free, all := 0, 0
+	for _, la := range l.waiting {
+		free += max(0, la.room-la.inFlight)
+		all += la.room
+		if free >= n {
+			return true
+		}
+	}
+	return 2*free >= all
 }
