@@ -34,7 +34,7 @@ func (t timestamped) Bind(newestFirst ...Secret) (Key, error) {
 	if !validHeaderName(t.header) {
 		return nil, ErrBadHeaderName
 	}
-	keys, err := deriveKeys(newestFirst, func(text string) ([]byte, error) { return []byte(text), nil })
+	keys, err := opaqueKeys(newestFirst)
 	if err != nil {
 		return nil, err
 	}
