@@ -46,7 +46,7 @@ var forTests = map[string][]string{
 }
 
 // modulesOfTheirOwn import what they like: nobody links them.
-var modulesOfTheirOwn = []string{"examples", "internal/bench", "internal/e2e", "internal/txlibs"}
+var modulesOfTheirOwn = []string{"examples", "internal/bench", "internal/e2e", "internal/interop", "internal/txlibs"}
 
 func TestPackagesImportOnlyWhatTheDesignAllows(t *testing.T) {
 	for _, f := range sources(t, parser.ImportsOnly) {
