@@ -17,36 +17,54 @@ import (
 // One request with the headers of every scheme satisfies a receiver with any of the
 // libraries, so that a sender can change its scheme without asking its receivers.
 func TestOneRequestSatisfiesEveryReceiver(t *testing.T) {
-	current := signing.NewSecret()
 	client, err := sender.NewClient(&sender.ClientOptions{
 		HTTP:    sender.HTTPOptions{Egress: sender.Egress{Allow: sendertest.Loopback()}},
-		Schemes: []signing.Scheme{signing.Standard, signing.Timestamped(stripeHeader)},
+		Schemes: []signing.Scheme{signing.Standard, signing.Timestamped(stripeHeader), signing.GitHub},
 	})
 	require.NoError(t, err)
 	t.Cleanup(client.CloseIdleConnections)
 
+	held, stranger, private := signing.NewSecret(), signing.NewSecret(), signing.NewPrivateKey()
+	const refused, accepted = http.StatusBadRequest, http.StatusOK
+	tests := map[string]struct {
+		signWith []signing.Secret // newest first
+		peers    int              // the answer of the peers
+		gitHub   int              // that of go-github, whose header has room for the newest only
+	}{
+		"the secret":                 {[]signing.Secret{held}, accepted, accepted},
+		"it and an old one":          {[]signing.Secret{held, stranger}, accepted, accepted},
+		"it and a newer one":         {[]signing.Secret{stranger, held}, accepted, refused},
+		"it and an ed25519 key":      {[]signing.Secret{held, private}, accepted, accepted},
+		"it after an ed25519 key":    {[]signing.Secret{private, held}, accepted, accepted},
+		"another":                    {[]signing.Secret{stranger}, refused, refused},
+		"another and an ed25519 key": {[]signing.Secret{stranger, private}, refused, refused},
+	}
+	receivers := map[string]func(secret string, h http.Header, body []byte) error{"go-github": verifyGitHub}
 	for _, p := range peers {
-		t.Run(p.name, func(t *testing.T) {
-			receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				body, err := io.ReadAll(r.Body)
-				if err == nil {
-					err = p.verify(current.Reveal(), r.Header, body)
-				}
-				if err != nil {
-					http.Error(w, err.Error(), http.StatusBadRequest)
-				}
-			}))
-			t.Cleanup(receiver.Close)
-			send := func(newestFirst ...signing.Secret) store.Attempt {
-				attempt, _ := client.Attempt(t.Context(), sender.Target{URL: receiver.URL, Secrets: newestFirst},
+		receivers[p.name] = p.verify
+	}
+	for name, verify := range receivers {
+		receiver := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			body, err := io.ReadAll(r.Body)
+			if err == nil {
+				err = verify(held.Reveal(), r.Header, body)
+			}
+			if err != nil {
+				http.Error(w, err.Error(), refused)
+			}
+		}))
+		t.Cleanup(receiver.Close)
+		for signedWith, tt := range tests {
+			t.Run(name+"/"+signedWith, func(t *testing.T) {
+				attempt, err := client.Attempt(t.Context(), sender.Target{URL: receiver.URL, Secrets: tt.signWith},
 					sender.Event{Type: "payment.succeeded", Data: map[string]any{"amount": 1250, "name": "Zoë <zoe@example.com>"}})
-				return attempt
-			}
-			for _, secrets := range [][]signing.Secret{{current}, {signing.NewSecret(), current}} {
-				attempt := send(secrets...)
-				require.Equal(t, store.AttemptDelivered, attempt.Outcome, "%s%s", attempt.Error, attempt.ResponseBody)
-			}
-			require.Equal(t, http.StatusBadRequest, send(signing.NewSecret()).Status)
-		})
+				want := tt.peers
+				if name == "go-github" {
+					want = tt.gitHub
+				}
+				require.Equal(t, want, attempt.Status, "%v: %s", err, attempt.ResponseBody)
+				require.Equal(t, want == accepted, attempt.Outcome == store.AttemptDelivered)
+			})
+		}
 	}
 }
