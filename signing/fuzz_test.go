@@ -64,7 +64,7 @@ func FuzzParseSecret(f *testing.F) {
 			return
 		}
 		require.Equal(t, text, s.Reveal())
-		for _, scheme := range schemes() {
+		for _, scheme := range []signing.Scheme{signing.Standard, signing.Timestamped("X-Sig"), signing.GitHub} {
 			key, err := scheme.Bind(s)
 			if err != nil {
 				require.ErrorIs(t, err, signing.ErrBadSecret)
