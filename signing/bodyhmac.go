@@ -191,33 +191,31 @@ func (k *bodyKey) readUnsigned(h http.Header, m *Message) (err error) {
 // readEncoded collects the one signature of the header. Text that is well
 // formed but of another length cannot match, which is not the same as damaged.
 func (s *scratch) readEncoded(encoded string, e Encoding) error {
-	switch e {
-	case Hex:
-		if len(encoded) == 0 || len(encoded)%2 != 0 || strings.ContainsFunc(encoded, notHex) {
-			return errNotHex
-		}
+	if e == Hex {
 		s.candidate(encoded, hex.EncodedLen(sha256.Size), hex.Decode)
-	case Base64:
-		if !wellFormedBase64(encoded) {
-			return errNotStdBase64
-		}
+	} else {
 		s.candidate(encoded, encodedMAC, strictBase64.Decode)
-		if len(encoded) == encodedMAC && len(s.candidates) == 0 {
-			return errNotStdBase64
-		}
 	}
-	return nil
+	switch {
+	case len(s.candidates) > 0:
+		return nil
+	case e == Hex && !wellFormedHex(encoded):
+		return errNotHex
+	case e == Base64 && (len(encoded) == encodedMAC || !wellFormedBase64(encoded)):
+		return errNotStdBase64
+	}
+	return ErrNoMatch
 }
 
-func notHex(r rune) bool {
-	return (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F')
-}
-
-func notBase64(r rune) bool {
-	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '+' && r != '/'
+func wellFormedHex(s string) bool {
+	return s != "" && len(s)%2 == 0 && !strings.ContainsFunc(s, func(r rune) bool {
+		return (r < '0' || r > '9') && (r < 'a' || r > 'f') && (r < 'A' || r > 'F')
+	})
 }
 
 func wellFormedBase64(s string) bool {
 	digits := strings.TrimSuffix(strings.TrimSuffix(s, "="), "=")
-	return s != "" && len(s)%4 == 0 && !strings.ContainsFunc(digits, notBase64)
+	return s != "" && len(s)%4 == 0 && !strings.ContainsFunc(digits, func(r rune) bool {
+		return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '+' && r != '/'
+	})
 }

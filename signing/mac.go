@@ -83,13 +83,24 @@ func (m *macs) put(s *scratch) {
 // begin sets the signed content that precedes the body: "id.seconds.", or
 // "seconds." without an id.
 func (s *scratch) begin(id string, sec int64) {
+	s.beginID(id)
+	s.prefix = strconv.AppendInt(s.prefix, sec, 10)
+	s.prefix = append(s.prefix, '.')
+}
+
+// beginText is begin with seconds that parseUnix accepted, as they were written.
+func (s *scratch) beginText(id, sec string) {
+	s.beginID(id)
+	s.prefix = append(s.prefix, sec...)
+	s.prefix = append(s.prefix, '.')
+}
+
+func (s *scratch) beginID(id string) {
 	s.prefix = s.prefix[:0]
 	if id != "" {
 		s.prefix = append(s.prefix, id...)
 		s.prefix = append(s.prefix, '.')
 	}
-	s.prefix = strconv.AppendInt(s.prefix, sec, 10)
-	s.prefix = append(s.prefix, '.')
 }
 
 // compute returns the MAC over prefix and body under one key. The result is

@@ -196,7 +196,7 @@ func (k *standardKey) Verify(h http.Header, body []byte, now time.Time, lim Limi
 	if err := k.read(s, in.signature, lim.maxSignatures()); err != nil {
 		return Message{}, err
 	}
-	s.begin(in.id, sec)
+	s.beginText(in.id, in.timestamp)
 	if !s.match(body) && !k.edwards.match(s, body) {
 		return Message{}, ErrNoMatch
 	}

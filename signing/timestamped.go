@@ -98,7 +98,6 @@ func (k *timestampedKey) Verify(h http.Header, body []byte, now time.Time, lim L
 	if err := checkTime(sec, now, lim.Tolerance); err != nil {
 		return Message{}, err
 	}
-	s.begin("", sec)
 	if !s.match(body) {
 		return Message{}, ErrNoMatch
 	}
@@ -109,7 +108,8 @@ func (k *timestampedKey) Verify(h http.Header, body []byte, now time.Time, lim L
 	}, nil
 }
 
-// readTimestamped collects the time and the v1 signatures of the header.
+// readTimestamped collects the time, which begins the signed content, and the
+// v1 signatures of the header.
 func (s *scratch) readTimestamped(value string, limit int) (sec int64, err error) {
 	known, total, timed := 0, 0, false
 	for more := true; more; {
@@ -126,6 +126,7 @@ func (s *scratch) readTimestamped(value string, limit int) (sec int64, err error
 			if sec, timed = parseUnix(content); !timed {
 				return 0, errBadTime
 			}
+			s.beginText("", content)
 			continue
 		}
 		if total++; total > limit {
