@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"sender":                {"signing", "retry", "store", "store/keyring", "internal/netguard", uuidModule},
 	"sender/sendertest":     {},
 	"verifier":              {"signing"},
+	"verifier/dedupe":       {"verifier"},
 	"verifier/verifiertest": {"verifier", "signing"},
 	"internal/netguard":     {},
 	"internal/pgserver":     {},

@@ -20,7 +20,7 @@ var (
 )
 
 // forEver is 1,000 years in milliseconds.
-const forEver = int64(1000 * 365 * 24) * 3600 * 1000
+const forEver = int64(1000*365*24) * 3600 * 1000
 
 // statements are the SQL texts for a dialect and table.
 //
