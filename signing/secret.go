@@ -67,12 +67,13 @@ func encodeSecret(key []byte) Secret {
 // ParseSecret makes a Secret of existing text, such as one issued by another
 // system. It must be 1 to 1024 bytes of UTF-8 without control characters and
 // without white space around it (a line end that came along from a file would
-// be part of the key), and not the redacted form of a secret. Otherwise the
+// be part of the key), not a bare "whsec_", "whsk_" or "whpk_", and not the
+// redacted form of a secret. Otherwise the
 // error is [ErrBadSecret]. Whether a scheme can use the secret is for
 // [Scheme].Bind to say.
 func ParseSecret(text string) (Secret, error) {
 	switch {
-	case text == "":
+	case text == "", text == secretPrefix, text == privatePrefix, text == publicPrefix:
 		return Secret{}, errZeroSecret
 	case len(text) > maxSecretLength:
 		return Secret{}, errLongSecret
