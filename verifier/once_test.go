@@ -176,7 +176,7 @@ func TestMiddlewareOnce(t *testing.T) {
 
 	// What is refused claims nothing.
 	d = fakeDedupe{}
-	for _, fault := range verifiertest.Faults() {
+	for _, fault := range verifiertest.Faults(nil) {
 		v.Middleware(panics).ServeHTTP(httptest.NewRecorder(), verifiertest.NewRequest(t, testSecret, verifier.Event{}, &verifiertest.Options{Fault: fault}))
 	}
 	require.Empty(t, d.calls)

@@ -209,7 +209,7 @@ func TestMiddleware(t *testing.T) {
 	empty.Body = nil // as in a request made by hand
 	require.Equal(t, http.StatusNoContent, serve(empty).Code)
 
-	for _, fault := range verifiertest.Faults() {
+	for _, fault := range verifiertest.Faults(nil) {
 		w := serve(verifiertest.NewRequest(t, testSecret, verifier.Event{}, &verifiertest.Options{Fault: fault}))
 		require.Equal(t, http.StatusBadRequest, w.Code, fault)
 		require.Equal(t, "Invalid signature\n", w.Body.String())

@@ -73,7 +73,7 @@ func TestRefusal(t *testing.T) {
 	handler, err := newHandler(secret, app)
 	require.NoError(t, err)
 	event := verifier.Event{Type: "payment.succeeded", Data: []byte(`{"amount":1,"metadata":{"order_id":"ord_1"}}`)}
-	for _, fault := range verifiertest.Faults() {
+	for _, fault := range verifiertest.Faults(nil) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, verifiertest.NewRequest(t, secret, event, &verifiertest.Options{Fault: fault}))
 		require.Equal(t, http.StatusBadRequest, w.Code, fault)
