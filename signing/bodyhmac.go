@@ -41,7 +41,8 @@ func (e Encoding) String() string {
 // name, the prefix is longer than 64 bytes, begins with a space or holds
 // anything but printable ASCII, or the encoding is none of the constants.
 //
-// The key is the whole text of the secret, a "whsec_" included. The header has
+// The key is the whole text of the secret, a "whsec_" included. ed25519 keys
+// are none, see [Scheme]. The header has
 // room for one signature: with several secrets a Key signs with the newest
 // alone, and accepts signatures made with any. To rotate without a gap,
 // receivers must know the new secret before the sender does.

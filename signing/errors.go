@@ -26,7 +26,8 @@ var (
 	ErrNoMatch = errors.New("signing: no matching signature")
 
 	// ErrUnknownVersion: the header holds signatures, but none of a version
-	// that the scheme knows. It is also an ErrNoMatch.
+	// that the scheme knows and has a secret for: v1a needs a public key,
+	// for instance. It is also an ErrNoMatch.
 	ErrUnknownVersion error = &refusal{ErrNoMatch, "signing: no signature of a known version"}
 
 	// ErrBadSecret: the text cannot be a secret, or cannot be one for this
