@@ -20,8 +20,9 @@ import (
 // valid HTTP header name.
 //
 // The key is the whole text of the secret, a "whsec_" included. ed25519 keys
-// are none, see [Scheme]. Verify wants exactly one t field, in any place, and ignores fields it does not know. The
-// signature covers the time; the id and the type only if they are in the body.
+// are none, see [Scheme]. Verify wants exactly one t field, in any place, and
+// ignores fields it does not know. The signature covers the time; the id and
+// the type only if they are in the body.
 func Timestamped(header string) Scheme {
 	return timestamped{http.CanonicalHeaderKey(header)}
 }
