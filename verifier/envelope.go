@@ -22,15 +22,12 @@ type envelope struct {
 // names are compared exactly, and a name that appears twice makes it no
 // envelope.
 func parseEnvelope(body []byte, wantID bool) (envelope, bool) {
-	if len(body) == 0 || !json.Valid(body) {
-		return envelope{}, false
-	}
-	var id, typ, createdAt, timestamp, created, data []byte
-	// The body is known to be valid, so the scan needs to find edges only.
 	s := scanner{body, 0}
-	if !s.enter('{') {
+	if !s.enter('{') || !json.Valid(body) {
 		return envelope{}, false
 	}
+	// The body is known to be valid, so the scan needs to find edges only.
+	var id, typ, createdAt, timestamp, created, data []byte
 	for s.more('}') {
 		name := s.value()
 		s.skip(':')

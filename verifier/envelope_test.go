@@ -103,7 +103,7 @@ func TestEnvelopeWithoutTime(t *testing.T) {
 func TestEnvelopeWithoutSignedID(t *testing.T) {
 	scheme := signing.Timestamped("X-Sig")
 	v := newVerifier(t, &verifier.Options{Scheme: scheme})
-	e, err := v.ConstructEvent([]byte(payment), sign(t, scheme, "", payment))
+	e, err := v.ConstructEvent([]byte(paymentBody), sign(t, scheme, "", paymentBody))
 	require.NoError(t, err)
 	require.Equal(t, "evt_a1b2c3d4", e.ID)
 	e, err = v.ConstructEvent([]byte("raw"), sign(t, scheme, "", "raw"))
@@ -114,7 +114,7 @@ func TestEnvelopeWithoutSignedID(t *testing.T) {
 // Whatever is in a genuinely signed body, there is an event with its bytes,
 // and encoding/json agrees on what was read from it.
 func FuzzConstructEvent(f *testing.F) {
-	f.Add([]byte(payment), "evt_a1b2c3d4")
+	f.Add([]byte(paymentBody), "evt_a1b2c3d4")
 	f.Add([]byte(`{"type":"a","timestamp":"2026-05-24T10:02:14Z","data":[1,"]"]}`), "evt_1")
 	f.Add([]byte(`{"id":"\"\\","id":1,"data":"\\\""}`), "x")
 	f.Add([]byte(`{"type":"a","created":1779616934}`), "x")

@@ -156,10 +156,10 @@ func TestMuxGitHub(t *testing.T) {
 
 // An envelope is signed, and counts more than an unsigned header.
 func TestEnvelopeBeforeUnsignedHeader(t *testing.T) {
-	h := sign(t, signing.GitHub, "72d3162e", payment)
+	h := sign(t, signing.GitHub, "72d3162e", paymentBody)
 	h.Set("X-GitHub-Event", "refund")
 	v := newVerifier(t, &verifier.Options{Scheme: signing.GitHub})
-	e, err := v.ConstructEvent([]byte(payment), h)
+	e, err := v.ConstructEvent([]byte(paymentBody), h)
 	require.NoError(t, err)
 	require.Equal(t, "evt_a1b2c3d4", e.ID)
 	require.Equal(t, "payment.succeeded", e.Type)
