@@ -47,7 +47,8 @@ type Options struct {
 	MaxHeader int
 
 	// Dedupe makes Middleware let every event through once, with one of
-	// package verifier/dedupe. Default: every delivery gets through.
+	// package verifier/dedupe. Default: every delivery gets through. Verifiers
+	// of different senders need one each, since senders choose their ids.
 	Dedupe Dedupe
 
 	// OnError hears why Middleware refuses a request, or that Dedupe holds it
