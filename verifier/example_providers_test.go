@@ -60,15 +60,15 @@ func Example_stripe() {
 	event, err := v.ConstructEvent(body, h)
 	fmt.Println(event.ID, event.Type, event.CreatedAt.Format(time.RFC3339), err)
 
-	mux := verifier.NewMux(nil)
-	verifier.On(mux, "charge.succeeded", func(_ context.Context, _ verifier.Event, data struct {
+	type charge struct {
 		Object struct {
 			ID     string `json:"id"`
 			Amount int    `json:"amount"`
 		} `json:"object"`
-	},
-	) error {
-		fmt.Println(data.Object.ID, data.Object.Amount)
+	}
+	mux := verifier.NewMux(nil)
+	verifier.On(mux, "charge.succeeded", func(_ context.Context, _ verifier.Event, c charge) error {
+		fmt.Println(c.Object.ID, c.Object.Amount)
 		return nil
 	})
 	fmt.Println(mux.Dispatch(context.Background(), event)) // what the Mux does behind Middleware

@@ -17,6 +17,8 @@ import (
 	"testing"
 	"time"
 
+	"entgo.io/ent/dialect"
+	entsql "entgo.io/ent/dialect/sql"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
@@ -43,9 +45,12 @@ type inbox struct {
 	dedupe  *dedupe.SQL
 }
 
-// inTx runs f in a transaction of some library, with the statements of f's own
-// executed as that library does.
-type inTx func(ctx context.Context, f func(exec func(statement string) error, tx dedupe.Execer) error) error
+// work is done in a transaction: exec executes statements as its library does, tx
+// is the same transaction as a dedupe sees it.
+type work func(exec func(statement string) error, tx dedupe.Execer) error
+
+// inTx runs f in a transaction of some library and commits it, unless f fails.
+type inTx func(ctx context.Context, f work) error
 
 // receivers are the databases and libraries that the tests which follow are run
 // with.
@@ -76,7 +81,7 @@ var receivers = []struct {
 		t.Cleanup(pool.Close)
 		db := stdlib.OpenDBFromPool(pool)
 		t.Cleanup(func() { require.NoError(t, db.Close()) })
-		return postgresInbox(t, db), func(ctx context.Context, f func(func(string) error, dedupe.Execer) error) error {
+		return postgresInbox(t, db), func(ctx context.Context, f work) error {
 			return pgx.BeginFunc(ctx, pool, func(tx pgx.Tx) error {
 				return f(func(s string) error { _, err := tx.Exec(ctx, s); return err }, pgxTx{tx})
 			})
@@ -85,7 +90,7 @@ var receivers = []struct {
 	{"sqlx", func(t *testing.T) (inbox, inTx) {
 		b := postgresInbox(t, openDB(t, "pgx"))
 		db := sqlx.NewDb(b.db, "pgx")
-		return b, func(ctx context.Context, f func(func(string) error, dedupe.Execer) error) error {
+		return b, func(ctx context.Context, f work) error {
 			tx, err := db.BeginTxx(ctx, nil)
 			if err != nil {
 				return err
@@ -101,10 +106,25 @@ var receivers = []struct {
 	{"gorm that prepares", func(t *testing.T) (inbox, inTx) {
 		return gormInbox(t, &gorm.Config{Logger: logger.Discard, PrepareStmt: true})
 	}},
+	{"ent", func(t *testing.T) (inbox, inTx) {
+		b := postgresInbox(t, openDB(t, "pgx"))
+		drv := entsql.OpenDB(dialect.Postgres, b.db)
+		return b, func(ctx context.Context, f work) error {
+			tx, err := drv.Tx(ctx)
+			if err != nil {
+				return err
+			}
+			defer func() { _ = tx.Rollback() }()
+			if err := f(func(s string) error { return tx.Exec(ctx, s, []any{}, nil) }, tx.(*entsql.Tx)); err != nil {
+				return err
+			}
+			return tx.Commit()
+		}
+	}},
 	{"bun", func(t *testing.T) (inbox, inTx) {
 		b := postgresInbox(t, openDB(t, "pgx"))
 		db := bun.NewDB(b.db, pgdialect.New())
-		return b, func(ctx context.Context, f func(func(string) error, dedupe.Execer) error) error {
+		return b, func(ctx context.Context, f work) error {
 			return db.RunInTx(ctx, nil, func(ctx context.Context, tx bun.Tx) error {
 				return f(func(s string) error { _, err := tx.NewRaw(s).Exec(ctx); return err }, tx.Tx)
 			})
@@ -121,7 +141,7 @@ func (tx pgxTx) ExecContext(ctx context.Context, query string, args ...any) (sql
 }
 
 func sqlTx(db *sql.DB) inTx {
-	return func(ctx context.Context, f func(func(string) error, dedupe.Execer) error) error {
+	return func(ctx context.Context, f work) error {
 		tx, err := db.BeginTx(ctx, nil)
 		if err != nil {
 			return err
@@ -138,7 +158,7 @@ func gormInbox(t *testing.T, config *gorm.Config) (inbox, inTx) {
 	b := postgresInbox(t, openDB(t, "pgx"))
 	db, err := gorm.Open(gormpg.New(gormpg.Config{Conn: b.db}), config)
 	require.NoError(t, err)
-	return b, func(ctx context.Context, f func(func(string) error, dedupe.Execer) error) error {
+	return b, func(ctx context.Context, f work) error {
 		return db.WithContext(ctx).Transaction(func(tx *gorm.DB) error {
 			return f(func(s string) error { return tx.Exec(s).Error }, tx.Statement.ConnPool)
 		})
@@ -291,7 +311,7 @@ func TestDedupeClaimExpires(t *testing.T) {
 	eachReceiver(t, func(t *testing.T, b inbox, tx inTx) {
 		ctx := t.Context()
 		event := verifier.Event{ID: "evt_1", Signed: signing.Coverage{ID: true}}
-		work := func(ctx context.Context) error {
+		pay := func(ctx context.Context) error {
 			return tx(ctx, func(exec func(string) error, tx dedupe.Execer) error {
 				if err := exec(b.pay(event.ID)); err != nil {
 					return err
@@ -307,11 +327,11 @@ func TestDedupeClaimExpires(t *testing.T) {
 			require.ErrorIs(t, verifier.Once(ctx, b.dedupe, event, unexpected), verifier.ErrInProgress)
 			b.pass(t, time.Minute)
 			err := verifier.Once(ctx, b.dedupe, event, func(ctx context.Context) error {
-				require.ErrorIs(t, work(slow), verifier.ErrClaimLost)
-				return work(ctx)
+				require.ErrorIs(t, pay(slow), verifier.ErrClaimLost)
+				return pay(ctx)
 			})
 			require.NoError(t, err)
-			return work(slow)
+			return pay(slow)
 		})
 		require.ErrorIs(t, err, verifier.ErrClaimLost)
 		require.Equal(t, 1, b.count(t, "paid"))
@@ -332,7 +352,7 @@ func TestDedupeClaimExpires(t *testing.T) {
 			b.pass(t, dedupe.DefaultClaimFor+30*time.Minute)
 			_, err := b.dedupe.Prune(ctx)
 			require.NoError(t, err)
-			return work(ctx)
+			return pay(ctx)
 		})
 		require.NoError(t, err)
 	})

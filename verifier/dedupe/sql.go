@@ -25,9 +25,10 @@ const DefaultTable = "webhook_dedupe"
 // SQL guards.
 var ErrNoClaim = errors.New("dedupe: the context has no claim of this SQL; set it as verifier.Options.Dedupe, and pass the context that the handler got")
 
-// Execer is what [SQL.MarkTx] asks of a transaction: *sql.Tx has it, *sqlx.Tx,
-// bun's and ent's inner ones, and the Statement.ConnPool of a *gorm.DB. The
-// result's RowsAffected is used.
+// Execer is what [SQL.MarkTx] asks of a transaction. *sql.Tx and *sqlx.Tx have
+// it, and so do the Tx inside a bun.Tx, ent's if generated with sql/execquery,
+// and the Statement.ConnPool of a *gorm.DB. For a pgx.Tx, write a type whose
+// ExecContext calls Exec and returns driver.RowsAffected(tag.RowsAffected()).
 type Execer interface {
 	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
 }
@@ -206,7 +207,8 @@ func (c *sqlClaim) take(ctx context.Context) error {
 
 // MarkTx marks the event that a handler is handling as done, in the handler's
 // own transaction: the mark exists if and only if the handler's writes do. The
-// context must be the handler's, the database of tx that of the SQL.
+// context must be the handler's, the database of tx that of the SQL. The
+// handler must commit or roll back before it returns.
 //
 // The error is [verifier.ErrClaimLost] if the handler took longer than
 // SQLOptions.ClaimFor and another run has the event; the transaction must be
