@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"hash"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/google/go-github/v89/github"
@@ -84,6 +85,10 @@ func (lib *libraries) verifying() []task {
 	return checked([]task{
 		{name: floorTask, do: lib.floor},
 		{name: standardTask, do: func(l *letter) error { return verify(lib.standard, l, l.standard) }},
+		{name: standardTask + ", time given", like: standardTask, do: func(l *letter) error {
+			_, err := lib.standard.Verify(l.standard, l.Body, l.Timestamp, signing.Limits{})
+			return err
+		}},
 		{name: "standard-webhooks", like: standardTask, do: func(l *letter) error {
 			return lib.standardWebhooks.Verify(l.Body, l.standard)
 		}},
@@ -101,7 +106,7 @@ func (lib *libraries) verifying() []task {
 	})
 }
 
-// verify asks the clock, as the others do by themselves.
+// verify asks the clock, as most of the others do by themselves.
 func verify(key signing.Key, l *letter, h http.Header) error {
 	_, err := key.Verify(h, l.Body, time.Now(), signing.Limits{})
 	return err
@@ -143,7 +148,7 @@ func checked(tasks []task) []task {
 
 // refusing lists the calls of verifying, for letters that are to be refused.
 func (lib *libraries) refusing() []task {
-	tasks := lib.verifying()[1:] // without the floor
+	tasks := slices.DeleteFunc(lib.verifying(), func(t task) bool { return t.name == floorTask })
 	for i := range tasks {
 		accept := tasks[i].do
 		tasks[i].do = func(l *letter) error {

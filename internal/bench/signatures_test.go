@@ -19,7 +19,7 @@ func TestOperationsDoWhatTheyAreMeasuredFor(t *testing.T) {
 		t.Fatal(err)
 	}
 	ops := signatureOperations(&config{only: regexp.MustCompile("")}, lib)
-	if want := len(letterSizes)*(8+3+7) + 7; len(ops) != want {
+	if want := len(letterSizes)*(9+3+7) + 8; len(ops) != want {
 		t.Errorf("%d operations, want %d", len(ops), want)
 	}
 	for _, op := range ops {
