@@ -73,7 +73,7 @@ func TestMiddlewareUnderChi(t *testing.T) {
 			require.Equal(t, http.StatusNoContent, serve("", "/hooks/acme"))
 			require.Len(t, got, 1)
 			require.Equal(t, "evt_1", got[0].ID)
-			for _, fault := range verifiertest.Faults() {
+			for _, fault := range verifiertest.Faults(nil) {
 				require.Equal(t, http.StatusBadRequest, serve(fault, "/hooks/acme"), fault)
 			}
 			require.Equal(t, http.StatusNotFound, serve("", "/elsewhere"))
