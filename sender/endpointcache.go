@@ -232,6 +232,11 @@ func (c *config) bind(names []string, secrets []signing.Secret) (keys []signing.
 			keys, err = nil, fmt.Errorf("sender: a signature scheme panicked: %v", p)
 		}
 	}()
+	for _, s := range secrets {
+		if s.Kind() == signing.KindPublic {
+			return nil, errPublicSecret
+		}
+	}
 	schemes := c.Schemes
 	if len(names) > 0 {
 		schemes = make([]signing.Scheme, len(names))

@@ -40,7 +40,10 @@ type EndpointSpec struct {
 
 	// Secret is the signing secret, if there is one already: that of an endpoint
 	// which moves here from another system. Older ones that its receiver may still
-	// rely on go into MoreSecrets, newest first. Default: a new secret is made.
+	// rely on go into MoreSecrets, newest first. Private ed25519 keys
+	// (signing.NewPrivateKey) may stand here alone or beside shared secrets, with
+	// which signing.Standard then signs each request as well; what the receiver
+	// needs of one is its PublicKey. Default: a new shared secret is made.
 	Secret      signing.Secret
 	MoreSecrets []signing.Secret
 	// Disabled creates the endpoint disabled, with the reason if given. A Reason

@@ -154,7 +154,11 @@ func newDestination(rawURL string, keys []signing.Key) (*destination, error) {
 	}
 	var taken []string
 	for _, k := range keys {
-		for _, name := range signing.HeaderNames(k) {
+		names := signing.HeaderNames(k)
+		if len(names) == 0 {
+			return nil, fmt.Errorf("%w: one of the schemes signs nothing with the secrets given; public keys (whpk_) only verify", signing.ErrBadSecret)
+		}
+		for _, name := range names {
 			if reservedHeader(name) || slices.Contains(taken, name) {
 				return nil, fmt.Errorf("%w: Schemes: the header %s is already in use", ErrInvalidOptions, name)
 			}

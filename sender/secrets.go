@@ -19,6 +19,9 @@ func sealSecret(ring keyring.Sealer, scope store.Scope, endpointID, id string, s
 	return store.SealedSecret{ID: id, KeyID: kid, Sealed: sealed, Fingerprint: secret.Fingerprint()}, nil
 }
 
+// errPublicSecret: the receiver's half of a key pair was given for the sender's.
+var errPublicSecret = fmt.Errorf("%w: a public key (whpk_) only verifies; signing needs the private one (whsk_)", signing.ErrBadSecret)
+
 // openSecrets opens the secrets of an endpoint that are current at now, and
 // returns when the next of them expires (zero: none does). A secret that can't be
 // opened fails them all: signing with the others would be a wrong signature to

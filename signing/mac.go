@@ -1,6 +1,7 @@
 package signing
 
 import (
+	"crypto/ed25519"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -9,8 +10,12 @@ import (
 	"sync"
 )
 
-// maxIdleCandidates bounds what a pooled scratch may keep between uses.
-const maxIdleCandidates = 64
+// What a pooled scratch may keep between uses. The latter covers the bodies
+// that a verifier accepts by default, of 1 MiB.
+const (
+	maxIdleCandidates = 64
+	maxIdleWhole      = 2 << 20
+)
 
 // macs computes HMAC-SHA256 under several keys without allocating. The body
 // is hashed where it lies; only the short prefix before it is assembled.
@@ -23,9 +28,11 @@ type scratch struct {
 	hashes     []hash.Hash // one for each key, newest first
 	prefix     []byte
 	sum        [sha256.Size]byte
-	text       [2 * sha256.Size]byte // one encoded signature, hex being the longest
-	raw        [2 * sha256.Size]byte // the same decoded
-	candidates [][sha256.Size]byte   // the decoded signatures of a header
+	text       [encodedEd25519]byte          // one encoded signature, ed25519's being the longest
+	raw        [encodedEd25519]byte          // the same decoded
+	candidates [][sha256.Size]byte           // the decoded MACs of a header
+	signatures [][ed25519.SignatureSize]byte // the decoded ed25519 signatures of a header
+	whole      []byte                        // prefix and body in one piece
 }
 
 // newMACs builds the pool. It refuses keys that crypto/hmac refuses.
@@ -43,6 +50,7 @@ func newMACs(keys [][]byte) (m *macs, err error) {
 			hashes:     make([]hash.Hash, len(keys)),
 			prefix:     make([]byte, 0, maxIDLength+24),
 			candidates: make([][sha256.Size]byte, 0, DefaultMaxSignatures),
+			signatures: make([][ed25519.SignatureSize]byte, 0, DefaultMaxSignatures),
 		}
 		for i, key := range keys {
 			s.hashes[i] = hmac.New(sha256.New, key)
@@ -62,20 +70,37 @@ func (m *macs) put(s *scratch) {
 	if cap(s.candidates) > maxIdleCandidates {
 		s.candidates = nil
 	}
-	s.candidates = s.candidates[:0]
+	if cap(s.signatures) > maxIdleCandidates {
+		s.signatures = nil
+	}
+	if cap(s.whole) > maxIdleWhole {
+		s.whole = nil
+	}
+	s.candidates, s.signatures = s.candidates[:0], s.signatures[:0]
 	m.pool.Put(s)
 }
 
 // begin sets the signed content that precedes the body: "id.seconds.", or
 // "seconds." without an id.
 func (s *scratch) begin(id string, sec int64) {
+	s.beginID(id)
+	s.prefix = strconv.AppendInt(s.prefix, sec, 10)
+	s.prefix = append(s.prefix, '.')
+}
+
+// beginText is begin with seconds that parseUnix accepted, as they were written.
+func (s *scratch) beginText(id, sec string) {
+	s.beginID(id)
+	s.prefix = append(s.prefix, sec...)
+	s.prefix = append(s.prefix, '.')
+}
+
+func (s *scratch) beginID(id string) {
 	s.prefix = s.prefix[:0]
 	if id != "" {
 		s.prefix = append(s.prefix, id...)
 		s.prefix = append(s.prefix, '.')
 	}
-	s.prefix = strconv.AppendInt(s.prefix, sec, 10)
-	s.prefix = append(s.prefix, '.')
 }
 
 // compute returns the MAC over prefix and body under one key. The result is
@@ -103,8 +128,15 @@ func (s *scratch) match(body []byte) bool {
 	return false
 }
 
-// candidate decodes one signature and remembers it. What cannot be a MAC is
-// left out: it cannot match, and need not spoil the others.
+// content returns prefix and body in one piece: unlike HMAC, ed25519 goes over
+// it twice. The result is valid until the next call.
+func (s *scratch) content(body []byte) []byte {
+	s.whole = append(append(s.whole[:0], s.prefix...), body...)
+	return s.whole
+}
+
+// candidate decodes one MAC and remembers it. What cannot be one is left out:
+// it cannot match, and need not spoil the others.
 func (s *scratch) candidate(encoded string, size int, decode func(dst, src []byte) (int, error)) {
 	if len(encoded) != size {
 		return
@@ -112,5 +144,16 @@ func (s *scratch) candidate(encoded string, size int, decode func(dst, src []byt
 	n, err := decode(s.raw[:], s.text[:copy(s.text[:], encoded)])
 	if err == nil && n == sha256.Size {
 		s.candidates = append(s.candidates, [sha256.Size]byte(s.raw[:sha256.Size]))
+	}
+}
+
+// signature is candidate for an ed25519 signature in base64.
+func (s *scratch) signature(encoded string) {
+	if len(encoded) != encodedEd25519 {
+		return
+	}
+	n, err := strictBase64.Decode(s.raw[:], s.text[:copy(s.text[:], encoded)])
+	if err == nil && n == ed25519.SignatureSize {
+		s.signatures = append(s.signatures, [ed25519.SignatureSize]byte(s.raw[:ed25519.SignatureSize]))
 	}
 }

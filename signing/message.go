@@ -5,12 +5,12 @@ import "time"
 // A Message is what a signature is made over.
 type Message struct {
 	// ID identifies the event and stays the same on every retry. Standard
-	// signs it and accepts what [ValidID] accepts. Schemes that do not carry
-	// an id ignore it, and return it empty from Verify.
+	// signs it, GitHub carries it; both accept what [ValidID] accepts. Other
+	// schemes ignore it, and return it empty from Verify.
 	ID string
 
-	// Type is the event type, for schemes whose headers carry it. Standard
-	// and Timestamped do not.
+	// Type is the event type, for schemes whose headers carry it, as GitHub's
+	// do. Others ignore it, and return it empty from Verify.
 	Type string
 
 	// Timestamp is the time of this attempt, in whole seconds; anything finer
@@ -84,11 +84,14 @@ func ValidID(id string) bool {
 		return false
 	}
 	for i := range len(id) {
-		switch c := id[i]; {
-		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-':
-		default:
+		if !nameByte(id[i]) {
 			return false
 		}
 	}
 	return true
+}
+
+// nameByte reports whether ids and the parts of event types may hold c.
+func nameByte(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
 }

@@ -18,6 +18,10 @@ type Scheme interface {
 	// decides how text becomes a key; it must not guess from the text. It
 	// reports an error that is [ErrBadSecret] if there is no secret, or if
 	// one is empty or not in the scheme's form.
+	//
+	// An endpoint has one list of secrets for all its schemes. So a scheme
+	// that has no use for ed25519 leaves out secrets of [KindPrivate], as long
+	// as others remain. It refuses those of [KindPublic].
 	Bind(newestFirst ...Secret) (Key, error)
 }
 
@@ -29,6 +33,7 @@ type Key interface {
 	// returns the extended slice. A message that Verify could never accept,
 	// such as one with an id that is not [ValidID] where the id is signed or a
 	// time outside 1970 to 9999, gets no signature: dst is returned as it was.
+	// A Key that holds nothing but public keys signs no message.
 	AppendSignature(dst []byte, m Message) []byte
 
 	// SetHeaders signs m and sets all headers of the scheme in h, replacing

@@ -15,7 +15,9 @@ import (
 )
 
 const (
-	secretPrefix = "whsec_"
+	secretPrefix  = "whsec_"
+	privatePrefix = "whsk_"
+	publicPrefix  = "whpk_"
 	// secretSize is the number of random bytes in a new secret. Standard
 	// Webhooks wants 24 to 64.
 	secretSize = 32
@@ -24,8 +26,8 @@ const (
 	mask            = "***"
 )
 
-// A Secret is the shared secret of an endpoint: opaque text, which the
-// [Scheme] turns into a key. It redacts itself in fmt, log/slog and every
+// A Secret is what the two sides of an endpoint sign and verify with: opaque
+// text, which the [Scheme] turns into a key. It redacts itself in fmt, log/slog and every
 // encoding that knows text or JSON, in nested and unexported fields too; only
 // Reveal shows it. Compare with Equal; == does not compile.
 //
@@ -65,12 +67,13 @@ func encodeSecret(key []byte) Secret {
 // ParseSecret makes a Secret of existing text, such as one issued by another
 // system. It must be 1 to 1024 bytes of UTF-8 without control characters and
 // without white space around it (a line end that came along from a file would
-// be part of the key), and not the redacted form of a secret. Otherwise the
+// be part of the key), not a bare "whsec_", "whsk_" or "whpk_", and not the
+// redacted form of a secret. Otherwise the
 // error is [ErrBadSecret]. Whether a scheme can use the secret is for
 // [Scheme].Bind to say.
 func ParseSecret(text string) (Secret, error) {
 	switch {
-	case text == "":
+	case text == "", text == secretPrefix, text == privatePrefix, text == publicPrefix:
 		return Secret{}, errZeroSecret
 	case len(text) > maxSecretLength:
 		return Secret{}, errLongSecret
@@ -107,6 +110,34 @@ func (s Secret) Reveal() string {
 // IsZero reports whether s is the zero Secret, which holds no text.
 func (s Secret) IsZero() bool { return s.text == nil }
 
+// A Kind says who may know a secret. Standard Webhooks marks ed25519 keys in
+// their text, and no scheme of this package uses a key as another kind than
+// that.
+type Kind uint8
+
+const (
+	// KindShared is known to sender and receiver: every text without one of
+	// the marks below.
+	KindShared Kind = iota
+	// KindPrivate begins with "whsk_": an ed25519 key that only the sender
+	// knows.
+	KindPrivate
+	// KindPublic begins with "whpk_": an ed25519 key that everybody may know.
+	// It verifies and cannot sign.
+	KindPublic
+)
+
+// Kind returns the kind of the secret; that of the zero Secret is KindShared.
+func (s Secret) Kind() Kind {
+	switch text := s.Reveal(); {
+	case strings.HasPrefix(text, privatePrefix):
+		return KindPrivate
+	case strings.HasPrefix(text, publicPrefix):
+		return KindPublic
+	}
+	return KindShared
+}
+
 // Equal reports whether both hold the same text, in time that does not depend
 // on the text.
 func (s Secret) Equal(other Secret) bool {
@@ -127,7 +158,7 @@ func (s Secret) Fingerprint() string {
 
 // redact keeps the kind of a secret and hides the rest.
 func redact(text string) string {
-	for _, prefix := range [...]string{secretPrefix, "whsk_", "whpk_"} {
+	for _, prefix := range [...]string{secretPrefix, privatePrefix, publicPrefix} {
 		if strings.HasPrefix(text, prefix) {
 			return prefix + mask
 		}

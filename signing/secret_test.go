@@ -2,6 +2,7 @@ package signing_test
 
 import (
 	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
@@ -35,14 +36,14 @@ func TestNewSecret(t *testing.T) {
 }
 
 func TestParseSecret(t *testing.T) {
-	for _, text := range []string{"x", "opaque text with spaces", "sécret", "whsec_", "whsec_***x", strings.Repeat("x", 1024)} {
+	for _, text := range []string{"x", "opaque text with spaces", "sécret", "whsec_x", "whsec_***x", strings.Repeat("x", 1024)} {
 		s, err := signing.ParseSecret(text)
 		require.NoError(t, err)
 		require.Equal(t, text, s.Reveal())
 		require.False(t, s.IsZero())
 	}
 	for name, text := range map[string]string{
-		"empty": "", "long": strings.Repeat("x", 1025), "line end": "abc\n", "space": " abc", "no-break space": "abc\u00a0",
+		"empty": "", "nothing but a mark": "whsec_", "nothing but another": "whpk_", "long": strings.Repeat("x", 1025), "line end": "abc\n", "space": " abc", "no-break space": "abc\u00a0",
 		"control": "a\x00b", "invalid UTF-8": "a\xff", "redacted": "whsec_***", "redacted opaque": "***",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -84,14 +85,25 @@ func TestSecretEqual(t *testing.T) {
 
 // However a secret is printed, logged or encoded, its text must not appear.
 func TestSecretNeverPrints(t *testing.T) {
-	const hidden = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	const (
+		hidden        = "MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+		hiddenPrivate = "6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbc"
+	)
 	s, err := signing.ParseSecret("whsec_" + hidden)
 	require.NoError(t, err)
 	opaque, err := signing.ParseSecret(hidden)
 	require.NoError(t, err)
-	key, err := signing.Standard.Bind(s, opaque)
+	private, err := signing.ParseSecret("whsk_" + hiddenPrivate + "=")
+	require.NoError(t, err)
+	key, err := signing.Standard.Bind(s, opaque, private)
 	require.NoError(t, err)
 	other, err := signing.Timestamped("X-Sig").Bind(s)
+	require.NoError(t, err)
+	third, err := signing.GitHub.Bind(s)
+	require.NoError(t, err)
+	seed, err := base64.RawStdEncoding.DecodeString(hiddenPrivate)
+	require.NoError(t, err)
+	raw, err := base64.StdEncoding.DecodeString(hidden)
 	require.NoError(t, err)
 
 	type unexported struct {
@@ -107,7 +119,7 @@ func TestSecretNeverPrints(t *testing.T) {
 		Any    any
 	}
 	values := []any{
-		s, &s, opaque, key, other,
+		s, &s, opaque, private, &private, key, other, third, &key,
 		[]signing.Secret{s, opaque},
 		map[string]signing.Secret{"a": s},
 		unexported{s, []signing.Secret{s, opaque}, map[string]signing.Secret{"a": s}, &s, key},
@@ -118,10 +130,14 @@ func TestSecretNeverPrints(t *testing.T) {
 	}
 	check := func(how, out string) {
 		t.Helper()
-		require.NotContains(t, out, hidden, how)
-		require.NotContains(t, out, fmt.Sprintf("%x", hidden), how)
-		require.NotContains(t, out, fmt.Sprintf("%X", hidden), how)
-		require.NotContains(t, out, strings.Trim(fmt.Sprintf("%d", []byte(hidden)), "[]"), how)
+		for _, h := range []string{hidden, hiddenPrivate, string(seed), string(raw)} {
+			require.NotContains(t, out, h, how)
+			require.NotContains(t, out, fmt.Sprintf("%x", h), how)
+			require.NotContains(t, out, fmt.Sprintf("%X", h), how)
+			require.NotContains(t, out, fmt.Sprintf("% x", h), how)
+			require.NotContains(t, out, strings.Trim(fmt.Sprintf("%d", []byte(h)), "[]"), how)
+			require.NotContains(t, out, strings.TrimSuffix(fmt.Sprintf("%#v", []byte(h))[len("[]byte{"):], "}"), how)
+		}
 	}
 	for i, v := range values {
 		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%X", "% x", "%#x", "%d", "%t", "%p", "%T", "%10v", "%.3s", "%b", "%o", "%e", "%U", "%c"} {

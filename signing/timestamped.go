@@ -19,9 +19,10 @@ import (
 // canonical header name. Bind reports [ErrBadHeaderName] if header is not a
 // valid HTTP header name.
 //
-// The key is the whole text of the secret, a "whsec_" included. Verify wants
-// exactly one t field, in any place, and ignores fields it does not know. The
-// signature covers the time; the id and the type only if they are in the body.
+// The key is the whole text of the secret, a "whsec_" included. ed25519 keys
+// are none, see [Scheme]. Verify wants exactly one t field, in any place, and
+// ignores fields it does not know. The signature covers the time; the id and
+// the type only if they are in the body.
 func Timestamped(header string) Scheme {
 	return timestamped{http.CanonicalHeaderKey(header)}
 }
@@ -34,7 +35,7 @@ func (t timestamped) Bind(newestFirst ...Secret) (Key, error) {
 	if !validHeaderName(t.header) {
 		return nil, ErrBadHeaderName
 	}
-	keys, err := deriveKeys(newestFirst, func(text string) ([]byte, error) { return []byte(text), nil })
+	keys, err := opaqueKeys(newestFirst)
 	if err != nil {
 		return nil, err
 	}
@@ -98,7 +99,6 @@ func (k *timestampedKey) Verify(h http.Header, body []byte, now time.Time, lim L
 	if err := checkTime(sec, now, lim.Tolerance); err != nil {
 		return Message{}, err
 	}
-	s.begin("", sec)
 	if !s.match(body) {
 		return Message{}, ErrNoMatch
 	}
@@ -109,7 +109,8 @@ func (k *timestampedKey) Verify(h http.Header, body []byte, now time.Time, lim L
 	}, nil
 }
 
-// readTimestamped collects the time and the v1 signatures of the header.
+// readTimestamped collects the time, which begins the signed content, and the
+// v1 signatures of the header.
 func (s *scratch) readTimestamped(value string, limit int) (sec int64, err error) {
 	known, total, timed := 0, 0, false
 	for more := true; more; {
@@ -126,6 +127,7 @@ func (s *scratch) readTimestamped(value string, limit int) (sec int64, err error
 			if sec, timed = parseUnix(content); !timed {
 				return 0, errBadTime
 			}
+			s.beginText("", content)
 			continue
 		}
 		if total++; total > limit {

@@ -3,31 +3,31 @@ package verifier
 import (
 	"bytes"
 	"encoding/json"
+	"strconv"
 	"time"
 	"unicode/utf8"
 )
 
 // An envelope is what a body in one of the known forms says.
 type envelope struct {
-	id        string // "" in the form of Standard Webhooks
+	id        string // "" if it has none
 	typ       string
 	createdAt time.Time
 	data      json.RawMessage // a part of the body
 }
 
-// parseEnvelope reads body if it is an envelope. It is stricter than
-// encoding/json where that would let two parsers see two events: names are
-// compared exactly, and a name that appears twice makes it no envelope.
-func parseEnvelope(body []byte) (envelope, bool) {
-	if !json.Valid(body) {
-		return envelope{}, false
-	}
-	var id, typ, createdAt, timestamp, data []byte
-	// The body is known to be valid, so the scan needs to find edges only.
+// parseEnvelope reads body if it is an envelope; what [Event] says about
+// envelopes is what it does. The id is not read if it isn't wanted. It is
+// stricter than encoding/json where that would let two parsers see two events:
+// names are compared exactly, and a name that appears twice makes it no
+// envelope.
+func parseEnvelope(body []byte, wantID bool) (envelope, bool) {
 	s := scanner{body, 0}
-	if !s.enter('{') {
+	if !s.enter('{') || !json.Valid(body) {
 		return envelope{}, false
 	}
+	// The body is known to be valid, so the scan needs to find edges only.
+	var id, typ, createdAt, timestamp, created, data []byte
 	for s.more('}') {
 		name := s.value()
 		s.skip(':')
@@ -42,6 +42,8 @@ func parseEnvelope(body []byte) (envelope, bool) {
 			into = &createdAt
 		case "timestamp":
 			into = &timestamp
+		case "created":
+			into = &created
 		case "data":
 			into = &data
 		default:
@@ -52,29 +54,46 @@ func parseEnvelope(body []byte) (envelope, bool) {
 		}
 		*into = value
 	}
-	if data == nil {
-		return envelope{}, false
-	}
 	env := envelope{data: data}
 	var ok bool
 	if env.typ, ok = stringOf(typ); !ok {
 		return envelope{}, false
 	}
-	when := createdAt
-	if id != nil && createdAt != nil {
-		if env.id, ok = stringOf(id); !ok {
-			return envelope{}, false
+	for _, literal := range [...][]byte{createdAt, timestamp, created} {
+		if env.createdAt = timeOf(literal); !env.createdAt.IsZero() {
+			break
 		}
-	} else {
-		when = timestamp
 	}
-	text, ok := stringOf(when)
-	if !ok {
-		return envelope{}, false
+	if wantID {
+		env.id, _ = stringOf(id)
 	}
-	t, err := time.Parse(time.RFC3339, text)
-	env.createdAt = t
-	return env, err == nil
+	return env, data != nil || !env.createdAt.IsZero()
+}
+
+// yearTenThousand begins that many seconds after 1970. Larger numbers count
+// milliseconds.
+const yearTenThousand = 253402300800
+
+// timeOf reads a JSON string in RFC 3339 or a positive integer that counts
+// from 1970; the zero time for anything else.
+func timeOf(literal []byte) (t time.Time) {
+	switch {
+	case len(literal) == 0:
+	case literal[0] == '"':
+		if t.UnmarshalText(literal[1:len(literal)-1]) != nil {
+			return time.Time{}
+		}
+	case literal[0] >= '1' && literal[0] <= '9':
+		n, err := strconv.ParseInt(string(literal), 10, 64)
+		switch {
+		case err != nil || n >= yearTenThousand*1000:
+		case n >= yearTenThousand:
+			t = time.UnixMilli(n)
+		default:
+			t = time.Unix(n, 0)
+		}
+	}
+	return t.UTC()
 }
 
 // memberName undoes escapes only where there are some.

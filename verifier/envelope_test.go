@@ -33,7 +33,15 @@ func TestEnvelope(t *testing.T) {
 		{"escaped names", `{"\u0069d":"evt_1","type":"pu\u0073h","created_at":"2026-05-24T10:02:14Z","data":1}`, "push", `1`},
 		{"other zone", `{"id":"evt_1","type":"push","created_at":"2026-05-24T12:02:14+02:00","data":1}`, "push", `1`},
 		{"payload of the standard", `{"type":"push","timestamp":"2026-05-24T10:02:14.000000Z","data":{"id":"x"}}`, "push", `{"id":"x"}`},
-		{"its id is not ours", `{"id":"other","type":"push","timestamp":"2026-05-24T10:02:14Z","data":{}}`, "push", `{}`},
+		{"its id is not the signed one", `{"id":"other","type":"push","timestamp":"2026-05-24T10:02:14Z","data":{}}`, "push", `{}`},
+		{"Stripe", `{"id":"evt_1","object":"event","created":1779616934,"type":"push","data":{"object":{}}}`, "push", `{"object":{}}`},
+		{"Stripe, thin", `{"id":"evt_1","object":"v2.core.event","created":"2026-05-24T10:02:14.000Z","type":"push"}`, "push", ``},
+		{"OpenAI", `{"object":"event","id":"evt_x","type":"push","created_at":1779616934,"data":{"id":"resp_1"}}`, "push", `{"id":"resp_1"}`},
+		{"milliseconds", `{"type":"push","timestamp":1779616934000,"data":{}}`, "push", `{}`},
+		{"created_at counts", `{"type":"push","created":1,"timestamp":2,"created_at":1779616934,"data":{}}`, "push", `{}`},
+		{"the first that is a time counts", `{"type":"push","created_at":"yesterday","timestamp":{},"created":1779616934}`, "push", ``},
+		{"id is a number", `{"id":7,"type":"push","created_at":"2026-05-24T10:02:14Z","data":1}`, "push", `1`},
+		{"empty id", `{"id":"","type":"push","created_at":"2026-05-24T10:02:14Z","data":1}`, "push", `1`},
 
 		{"empty", "", "", ""},
 		{"text", "hello", "", ""},
@@ -41,13 +49,10 @@ func TestEnvelope(t *testing.T) {
 		{"two values", head + `,"data":1}{}`, "", ""},
 		{"array of envelopes", "[" + head + `,"data":1}]`, "", ""},
 		{"empty object", "{}", "", ""},
-		{"no data", head + "}", "", ""},
+		{"no data and no time", `{"id":"evt_1","type":"push"}`, "", ""},
 		{"no type", `{"id":"evt_1","created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
-		{"no time", `{"id":"evt_1","type":"push","data":1}`, "", ""},
-		{"other time", `{"id":"evt_1","type":"push","created_at":1700000000,"data":1}`, "", ""},
-		{"not a time", `{"id":"evt_1","type":"push","created_at":"yesterday","data":1}`, "", ""},
-		{"id is a number", `{"id":7,"type":"push","created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
-		{"empty id", `{"id":"","type":"push","created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
+		{"type is a number", `{"id":"evt_1","type":1,"created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
+		{"neither data nor a real time", `{"type":"push","created":false}`, "", ""},
 		{"empty type", `{"id":"evt_1","type":"","created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
 		{"upper-case name", `{"ID":"evt_1","Type":"push","created_at":"2026-05-24T10:02:14Z","data":1}`, "", ""},
 		{"id twice", head + `,"data":1,"id":"evt_2"}`, "", ""},
@@ -64,8 +69,8 @@ func TestEnvelope(t *testing.T) {
 			require.Equal(t, c.typ, e.Type)
 			require.Equal(t, c.data, string(e.Data))
 			require.Equal(t, signing.Coverage{ID: true, Type: c.typ != "", Time: true}, e.Signed)
+			require.Equal(t, c.data == "", e.Data == nil)
 			if c.typ == "" {
-				require.Nil(t, e.Data)
 				require.Zero(t, e.CreatedAt)
 			} else {
 				require.True(t, time.Date(2026, 5, 24, 10, 2, 14, 0, time.UTC).Equal(e.CreatedAt))
@@ -74,11 +79,31 @@ func TestEnvelope(t *testing.T) {
 	}
 }
 
+// The time is not needed, and what isn't one is not taken for one.
+func TestEnvelopeWithoutTime(t *testing.T) {
+	v := newVerifier(t, nil)
+	for _, member := range []string{
+		``, `"created_at":null,`, `"created_at":"",`, `"created_at":"yesterday",`, `"created_at":"2026-05-24",`, `"timestamp":0,`,
+		`"timestamp":-1779616934,`, `"timestamp":1779616934.5,`, `"timestamp":1e9,`, `"timestamp":253402300800000,`,
+		`"timestamp":99999999999999999999,`, `"created":true,`, `"created":"1779616934",`, `"created":["2026-05-24T10:02:14Z"],`,
+	} {
+		body := `{"type":"push",` + member + `"data":1}`
+		e, err := v.ConstructEvent([]byte(body), sign(t, signing.Standard, "evt_1", body))
+		require.NoError(t, err)
+		require.Equal(t, "push", e.Type, body)
+		require.Zero(t, e.CreatedAt, body)
+	}
+	body := `{"type":"push","timestamp":253402300799999,"data":1}`
+	e, err := v.ConstructEvent([]byte(body), sign(t, signing.Standard, "evt_1", body))
+	require.NoError(t, err)
+	require.Equal(t, "9999-12-31T23:59:59.999Z", e.CreatedAt.Format(time.RFC3339Nano))
+}
+
 // Without a signed id, the envelope's counts, and a raw body has none.
 func TestEnvelopeWithoutSignedID(t *testing.T) {
 	scheme := signing.Timestamped("X-Sig")
 	v := newVerifier(t, &verifier.Options{Scheme: scheme})
-	e, err := v.ConstructEvent([]byte(payment), sign(t, scheme, "", payment))
+	e, err := v.ConstructEvent([]byte(paymentBody), sign(t, scheme, "", paymentBody))
 	require.NoError(t, err)
 	require.Equal(t, "evt_a1b2c3d4", e.ID)
 	e, err = v.ConstructEvent([]byte("raw"), sign(t, scheme, "", "raw"))
@@ -89,9 +114,10 @@ func TestEnvelopeWithoutSignedID(t *testing.T) {
 // Whatever is in a genuinely signed body, there is an event with its bytes,
 // and encoding/json agrees on what was read from it.
 func FuzzConstructEvent(f *testing.F) {
-	f.Add([]byte(payment), "evt_a1b2c3d4")
+	f.Add([]byte(paymentBody), "evt_a1b2c3d4")
 	f.Add([]byte(`{"type":"a","timestamp":"2026-05-24T10:02:14Z","data":[1,"]"]}`), "evt_1")
 	f.Add([]byte(`{"id":"\"\\","id":1,"data":"\\\""}`), "x")
+	f.Add([]byte(`{"type":"a","created":1779616934}`), "x")
 	f.Add([]byte("{"), "x")
 	v := newVerifier(f, nil)
 	f.Fuzz(func(t *testing.T, body []byte, id string) {
@@ -101,18 +127,18 @@ func FuzzConstructEvent(f *testing.F) {
 			require.Error(t, err)
 			return
 		}
-		if err != nil {
-			require.ErrorIs(t, err, verifier.ErrIDMismatch)
-			return
-		}
+		require.NoError(t, err)
 		require.Equal(t, id, e.ID)
 		require.Equal(t, string(body), string(e.Body))
-		if e.Data == nil {
+		require.True(t, e.CreatedAt.IsZero() || e.CreatedAt.Year() <= 9999 && e.CreatedAt.Location() == time.UTC, e.CreatedAt)
+		if e.Type == "" {
+			require.Nil(t, e.Data)
 			return
 		}
 		var members map[string]json.RawMessage
 		require.NoError(t, json.Unmarshal(body, &members))
 		require.Equal(t, string(members["data"]), string(e.Data))
+		require.Equal(t, members["data"] == nil, e.Data == nil)
 		var typ string
 		require.NoError(t, json.Unmarshal(members["type"], &typ))
 		require.Equal(t, typ, e.Type)

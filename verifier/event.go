@@ -2,7 +2,6 @@ package verifier
 
 import (
 	"encoding/json"
-	"fmt"
 	"time"
 
 	"github.com/hookpost/hookpost/signing"
@@ -10,50 +9,50 @@ import (
 
 // An Event is a verified webhook.
 //
-// ID, Type, CreatedAt and Data come from the body if it is an envelope: a JSON
-// object with at least the members
+// Type, CreatedAt, Data and, where no header signs it, ID come from the body
+// if it is an envelope: a JSON object with a non-empty string "type", and with
+// "data", a time or both. These are some:
 //
-//	{"id": "evt_…", "type": "payment.succeeded", "created_at": "2026-05-24T10:02:14Z", "data": …}
+//	{"id": "evt_1", "type": "payment.succeeded", "created_at": "2026-05-24T10:02:14Z", "data": …}  // hookpost, Xtopay
+//	{"type": "payment.succeeded", "timestamp": "2026-05-24T10:02:14Z", "data": …}                  // Standard Webhooks
+//	{"id": "evt_1", "type": "payment.succeeded", "created": 1779616934, "data": …}                 // Stripe
 //
-// or the payload form of Standard Webhooks, "type", "timestamp" and "data",
-// where timestamp is the time of the event. The strings must not be empty, the
-// time must be RFC 3339, and none of the names may appear twice. Any other
-// body is genuine too; then Data is nil and everything is in Body.
+// The time is the first of created_at, timestamp and created that is RFC 3339
+// or a positive integer: Unix seconds, or milliseconds if it would be beyond
+// the year 9999. A name that appears twice makes the body no envelope. Any
+// other body is genuine too; then Data is nil and everything is in Body.
 type Event struct {
 	// ID stays the same when an event is delivered again. It is the signed id
-	// of the headers where the scheme has one, and else the envelope's.
+	// of the headers where the scheme has one, else the envelope's, else the
+	// unsigned one of the headers (GitHub). Empty if there is none.
 	ID string
 
-	// Type is the event type; empty if the body is not an envelope and the
-	// scheme carries none.
+	// Type is the event type: the envelope's, else the one of the headers
+	// (GitHub, unsigned). Empty if there is none.
 	Type string
 
-	// CreatedAt is when the event happened; zero if the body is not an
-	// envelope.
+	// CreatedAt is when the event happened, in UTC; zero if the body is not an
+	// envelope or does not say.
 	CreatedAt time.Time
 
 	// Timestamp is when this attempt was signed; zero if the scheme does not
 	// say.
 	Timestamp time.Time
 
-	// Data is the envelope's data, byte for byte. It is a part of Body and
-	// must not be changed.
+	// Data is the envelope's data, byte for byte; nil if there is none. It is
+	// a part of Body and must not be changed.
 	Data json.RawMessage
 
 	// Body is the request body, byte for byte. It must not be changed.
 	Body []byte
 
 	// Signed says which of ID, Type and Timestamp the signature covers. What
-	// was read from the body is covered.
+	// was read from the body is covered. What is not may have been changed by
+	// whoever captured the request: of GitHub's, none is covered.
 	Signed signing.Coverage
 }
 
-// ErrIDMismatch says that the signature is genuine, but the envelope has another id
-// than the signed header, so that it is unclear which event this is. It is
-// also a signing.ErrMalformed.
-var ErrIDMismatch = fmt.Errorf("verifier: the id in the body differs from the signed id: %w", signing.ErrMalformed)
-
-func newEvent(m signing.Message) (Event, error) {
+func newEvent(m signing.Message) Event {
 	e := Event{
 		ID:        m.ID,
 		Type:      m.Type,
@@ -61,17 +60,14 @@ func newEvent(m signing.Message) (Event, error) {
 		Body:      m.Body,
 		Signed:    m.Signed,
 	}
-	env, ok := parseEnvelope(m.Body)
+	env, ok := parseEnvelope(m.Body, !m.Signed.ID)
 	if !ok {
-		return e, nil
+		return e
 	}
 	if env.id != "" {
-		if m.Signed.ID && m.ID != env.id {
-			return Event{}, ErrIDMismatch
-		}
 		e.ID, e.Signed.ID = env.id, true
 	}
 	e.Type, e.Signed.Type = env.typ, true
 	e.CreatedAt, e.Data = env.createdAt, env.data
-	return e, nil
+	return e
 }

@@ -1,6 +1,8 @@
 package verifier_test
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -8,28 +10,33 @@ import (
 	"net/http/httptest"
 	"os"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/verifier"
+	"github.com/hookpost/hookpost/verifier/dedupe"
 )
 
+// A payment is what this application cares about in payment.succeeded.
+type payment struct {
+	ID     string `json:"id"`
+	Amount int    `json:"amount"`
+}
+
 func Example() {
-	v, err := verifier.New(os.Getenv("WEBHOOK_SECRET"), nil)
+	v, err := verifier.New(os.Getenv("WEBHOOK_SECRET"), &verifier.Options{
+		Dedupe: dedupe.NewMemory(nil), // what is delivered twice is handled once
+	})
 	if err != nil {
 		slog.Error("webhooks are off", "err", err)
 		return
 	}
-	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		event, _ := verifier.FromContext(r.Context())
-		switch event.Type {
-		case "payment.succeeded":
-			slog.Info("paid", "event", event.ID, "data", string(event.Data))
-		}
-		w.WriteHeader(http.StatusNoContent)
+	mux := verifier.NewMux(nil)
+	verifier.On(mux, "payment.succeeded", func(_ context.Context, e verifier.Event, p payment) error {
+		slog.Info("paid", "event", e.ID, "payment", p.ID, "amount", p.Amount)
+		return nil // an error makes the sender try again
 	})
-	http.Handle("POST /webhooks", v.Middleware(handler))
+	http.Handle("POST /webhooks", v.Middleware(mux))
 }
 
 const exampleSecret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -44,12 +51,7 @@ func ExampleVerifier_ConstructEvent() {
 		fmt.Println(err)
 		return
 	}
-	body := []byte(`{"id":"evt_1","type":"payment.succeeded","created_at":"2023-11-14T22:13:20Z","data":{"amount":5000}}`)
-	h := http.Header{}
-	h.Set("webhook-id", "evt_1")
-	h.Set("webhook-timestamp", "1700000000")
-	h.Set("webhook-signature", "v1,Uui/uQkYtjQZsDwYeehFpbafKAiC0Oae/I3CqmPqxcU=")
-
+	body, h := genuine()
 	event, err := v.ConstructEvent(body, h)
 	fmt.Println(event.Type, string(event.Data), err)
 
@@ -98,14 +100,68 @@ func ExampleVerifier_Middleware() {
 	// 400 Invalid signature
 }
 
-func BenchmarkConstructEvent(b *testing.B) {
-	v := newVerifier(b, nil)
-	h := sign(b, signing.Standard, "evt_a1b2c3d4", payment)
-	body := []byte(payment)
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := v.ConstructEvent(body, h); err != nil {
-			b.Fatal(err)
+// The most specific pattern gets the event; what nobody handles is
+// acknowledged.
+func ExampleMux() {
+	mux := verifier.NewMux(nil)
+	verifier.On(mux, "payment.succeeded", func(_ context.Context, _ verifier.Event, p payment) error {
+		fmt.Println("paid:", p.Amount)
+		return nil
+	})
+	mux.Handle("payment.*", func(_ context.Context, e verifier.Event) error {
+		fmt.Println("another one of payments:", e.Type)
+		return nil
+	})
+	handler := verifierAt(exampleTime).Middleware(mux)
+
+	body, h := genuine()
+	r := httptest.NewRequest("POST", "/webhooks", bytes.NewReader(body))
+	r.Header = h
+	w := httptest.NewRecorder()
+	handler.ServeHTTP(w, r)
+	fmt.Println(w.Code)
+	// Output:
+	// paid: 5000
+	// 200
+}
+
+// Dispatch is for events that were stored first and are worked on later.
+func ExampleMux_Dispatch() {
+	mux := verifier.NewMux(nil)
+	verifier.On(mux, "payment.succeeded", func(_ context.Context, _ verifier.Event, p payment) error {
+		return fmt.Errorf("no mail server for %s", p.ID)
+	})
+	stored := verifier.Event{ID: "evt_1", Type: "payment.succeeded", Data: []byte(`{"id":"pay_1"}`)}
+	fmt.Println(mux.Dispatch(context.Background(), stored))
+
+	stored.Data = []byte(`{"amount":"5000"}`)
+	err := mux.Dispatch(context.Background(), stored)
+	fmt.Println(errors.Is(err, verifier.ErrDecode))
+	// Output:
+	// no mail server for pay_1
+	// true
+}
+
+// In frameworks without net/http middleware.
+func ExampleOnce() {
+	seen := dedupe.NewMemory(nil)
+	event := verifier.Event{ID: "evt_1", Signed: signing.Coverage{ID: true}} // from ConstructEvent
+	for range 2 {
+		err := verifier.Once(context.Background(), seen, event, func(context.Context) error {
+			fmt.Println("handled")
+			return nil
+		})
+		switch {
+		case err == nil, errors.Is(err, verifier.ErrDuplicate):
+			fmt.Println(200)
+		case errors.Is(err, verifier.ErrInProgress):
+			fmt.Println(409)
+		default:
+			fmt.Println(500)
 		}
 	}
+	// Output:
+	// handled
+	// 200
+	// 200
 }

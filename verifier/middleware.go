@@ -12,11 +12,17 @@ import (
 
 // Middleware returns a handler that calls next only for requests with a valid
 // signature. next gets the event from [FromContext] and may read the body
-// again.
+// again. It fits wherever a func(http.Handler) http.Handler does.
 //
 // Other requests are answered 400 "Invalid signature", whatever was wrong with
 // them, and 413 if the body is over the limit. [Options].OnError can change
 // that.
+//
+// With Options.Dedupe a repetition of an event does not reach next: it is
+// answered 200 if the event was handled, and 409 while it is being handled.
+// Handled means that next returned and had answered 2xx, or nothing at all. If
+// it answered anything else or panicked, the event is released for the next
+// delivery. If the Dedupe fails the answer is 500.
 func (v *Verifier) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := v.readBody(w, r)
@@ -31,8 +37,36 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 		}
 		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, event))
 		restoreBody(r, body)
-		next.ServeHTTP(w, r)
+		if v.dedupe == nil {
+			next.ServeHTTP(w, r)
+			return
+		}
+		v.serveOnce(w, r, event, next)
 	})
+}
+
+// errAnswered says that next has given an answer that is not 2xx.
+var errAnswered = errors.New("verifier: the handler did not answer 2xx")
+
+func (v *Verifier) serveOnce(w http.ResponseWriter, r *http.Request, event Event, next http.Handler) {
+	answer := &answerWriter{ResponseWriter: w}
+	err := Once(r.Context(), v.dedupe, event, func(ctx context.Context) error {
+		next.ServeHTTP(answer, r.WithContext(ctx))
+		if answer.status != 0 && answer.status/100 != 2 {
+			return errAnswered
+		}
+		return nil
+	})
+	if err == nil || err == errAnswered || errors.Is(err, ErrDuplicate) {
+		return
+	}
+	answer.over = answer.status != 0
+	if v.onError != nil {
+		v.onError(answer, r, err)
+	}
+	if answer.status == 0 {
+		notHandled(answer, err)
+	}
 }
 
 type eventKey struct{}
@@ -48,7 +82,7 @@ func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	if v.onError != nil {
 		answer := &answerWriter{ResponseWriter: w}
 		v.onError(answer, r, err)
-		if answer.written {
+		if answer.status != 0 {
 			return
 		}
 	}
@@ -59,19 +93,30 @@ func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {
 	http.Error(w, "Invalid signature", http.StatusBadRequest)
 }
 
-// An answerWriter notices whether OnError answered.
+// An answerWriter notices what was answered.
 type answerWriter struct {
 	http.ResponseWriter
-	written bool
+	status int  // 0: nothing yet
+	over   bool // nothing more is written
 }
 
 func (w *answerWriter) WriteHeader(status int) {
-	w.written = true
+	if w.over {
+		return
+	}
+	if w.status == 0 && status >= 200 {
+		w.status = status
+	}
 	w.ResponseWriter.WriteHeader(status)
 }
 
 func (w *answerWriter) Write(p []byte) (int, error) {
-	w.written = true
+	if w.over {
+		return len(p), nil
+	}
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
 	return w.ResponseWriter.Write(p)
 }
 

@@ -46,10 +46,16 @@ type Options struct {
 	// 4 KiB. Negative: no limit.
 	MaxHeader int
 
-	// OnError hears why Middleware refuses a request, before the answer is
-	// sent. If it writes to w, that is the answer; otherwise the default one
-	// follows. The cause is for logs and metrics, not for the sender: it tells
-	// a forger what to try next. The body of r has been consumed.
+	// Dedupe makes Middleware let every event through once, with one of
+	// package verifier/dedupe. Default: every delivery gets through. Verifiers
+	// of different senders need one each, since senders choose their ids.
+	Dedupe Dedupe
+
+	// OnError hears why Middleware refuses a request, or that Dedupe holds it
+	// back or fails, before the answer is sent. If it writes to w, that is the
+	// answer; otherwise the default one follows. The cause is for logs and
+	// metrics, not for the sender: it tells a forger what to try next. The
+	// body of r has been consumed.
 	OnError func(w http.ResponseWriter, r *http.Request, err error)
 }
 
@@ -59,6 +65,7 @@ type Verifier struct {
 	limits  signing.Limits
 	clock   func() time.Time
 	maxBody int64 // negative: no limit
+	dedupe  Dedupe
 	onError func(w http.ResponseWriter, r *http.Request, err error)
 }
 
@@ -99,6 +106,7 @@ func New(secret string, opts *Options) (*Verifier, error) {
 		},
 		clock:   opts.Clock,
 		maxBody: opts.MaxBody,
+		dedupe:  opts.Dedupe,
 		onError: opts.OnError,
 	}
 	if v.clock == nil {
@@ -115,13 +123,13 @@ func New(secret string, opts *Options) (*Verifier, error) {
 // JSON changes them.
 //
 // The error is one of signing.ErrMissingHeader, ErrMalformed, ErrTooOld,
-// ErrTooNew and ErrNoMatch, or [ErrIDMismatch].
+// ErrTooNew and ErrNoMatch; among the last, signing.ErrUnknownVersion.
 func (v *Verifier) ConstructEvent(body []byte, h http.Header) (Event, error) {
 	m, err := v.key.Verify(h, body, v.clock(), v.limits)
 	if err != nil {
 		return Event{}, err
 	}
-	return newEvent(m)
+	return newEvent(m), nil
 }
 
 // ConstructEventFromRequest reads the body of r, at most Options.MaxBody

@@ -22,7 +22,7 @@ const schema = `
 CREATE TABLE IF NOT EXISTS inbox (
 	id       TEXT PRIMARY KEY,           -- the event's
 	type     TEXT NOT NULL,
-	data     BLOB NOT NULL,              -- JSON
+	data     BLOB NOT NULL,              -- of the envelope, or else the whole body
 	attempts INTEGER NOT NULL DEFAULT 0, -- that have failed
 	due_at   INTEGER,                    -- microseconds since 1970; NULL: done, or given up
 	error    TEXT                        -- of the last attempt; NULL: none, or done
@@ -35,10 +35,8 @@ var retries = []time.Duration{time.Second, 10 * time.Second, time.Minute, 10 * t
 
 // item is an event in the inbox.
 type item struct {
-	ID       string
-	Type     string
-	Data     []byte
-	Attempts int
+	verifier.Event     // ID, Type and Data
+	attempts       int // that have failed
 }
 
 // inbox is a table of events to be worked on.
@@ -69,9 +67,13 @@ func (b *inbox) close() error { return b.db.Close() }
 // says 200. If it can't be stored the answer is 500, and the event comes again.
 func (b *inbox) receive(w http.ResponseWriter, r *http.Request) {
 	event, _ := verifier.FromContext(r.Context())
+	data := []byte(event.Data)
+	if data == nil {
+		data = event.Body // it is no envelope
+	}
 	_, err := b.db.ExecContext(r.Context(),
-		`INSERT INTO inbox (id, type, data, due_at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING`,
-		event.ID, event.Type, []byte(event.Data), time.Now().UnixMicro())
+		`INSERT INTO inbox (id, type, data, due_at) VALUES (?, ?, coalesce(?, x''), ?) ON CONFLICT (id) DO NOTHING`,
+		event.ID, event.Type, data, time.Now().UnixMicro())
 	if err != nil {
 		slog.Error("event not stored", "id", event.ID, "error", err)
 		http.Error(w, "try again later", http.StatusInternalServerError)
@@ -86,12 +88,12 @@ func (b *inbox) receive(w http.ResponseWriter, r *http.Request) {
 // work hands the events that are due to handle, one at a time, until ctx ends.
 //
 // An event whose handling succeeded just before a crash is handled again after it:
-// handle must be right to do twice, for which it.ID is the key.
-func (b *inbox) work(ctx context.Context, handle func(context.Context, item) error) {
+// handle must be right to do twice, for which the event's ID is the key.
+func (b *inbox) work(ctx context.Context, handle verifier.HandlerFunc) {
 	for ctx.Err() == nil {
 		it, wait, err := b.next(ctx)
 		if err == nil && wait == 0 {
-			err = b.settle(it, handle(ctx, it), ctx.Err() != nil)
+			err = b.settle(it, handle(ctx, it.Event), ctx.Err() != nil)
 		}
 		if err != nil && ctx.Err() == nil {
 			slog.Error("inbox does not answer", "error", err)
@@ -113,7 +115,7 @@ func (b *inbox) next(ctx context.Context) (it item, wait time.Duration, err erro
 	var due int64
 	err = b.db.QueryRowContext(ctx,
 		`SELECT id, type, data, attempts, due_at FROM inbox WHERE due_at IS NOT NULL ORDER BY due_at LIMIT 1`).
-		Scan(&it.ID, &it.Type, &it.Data, &it.Attempts, &due)
+		Scan(&it.ID, &it.Type, (*[]byte)(&it.Data), &it.attempts, &due)
 	if errors.Is(err, sql.ErrNoRows) {
 		return item{}, time.Minute, nil
 	}
@@ -132,13 +134,13 @@ func (b *inbox) settle(it item, failure error, interrupted bool) error {
 	var due, text any // NULL
 	if failure != nil {
 		text = failure.Error()
-		if it.Attempts < len(b.retries) {
-			due = time.Now().Add(b.retries[it.Attempts]).UnixMicro()
+		if it.attempts < len(b.retries) {
+			due = time.Now().Add(b.retries[it.attempts]).UnixMicro()
 		}
-		it.Attempts++
-		slog.Warn("event failed", "id", it.ID, "attempts", it.Attempts, "given_up", due == nil, "error", failure)
+		it.attempts++
+		slog.Warn("event failed", "id", it.ID, "attempts", it.attempts, "given_up", due == nil, "error", failure)
 	}
 	// Without a context: the work is done and has to be noted, whatever ends meanwhile.
-	_, err := b.db.Exec(`UPDATE inbox SET attempts = ?, due_at = ?, error = ? WHERE id = ?`, it.Attempts, due, text, it.ID)
+	_, err := b.db.Exec(`UPDATE inbox SET attempts = ?, due_at = ?, error = ? WHERE id = ?`, it.attempts, due, text, it.ID)
 	return err
 }

@@ -47,11 +47,11 @@ func run(ctx context.Context, addr, db, secret string) error {
 	if err != nil {
 		return errors.Join(err, box.close())
 	}
-	return errors.Join(serve(ctx, listener, secret, box, sendReceipt), box.close())
+	return errors.Join(serve(ctx, listener, secret, box, newWorker().Dispatch), box.close())
 }
 
 // serve receives and works until ctx ends.
-func serve(ctx context.Context, listener net.Listener, secret string, box *inbox, handle func(context.Context, item) error) error {
+func serve(ctx context.Context, listener net.Listener, secret string, box *inbox, handle verifier.HandlerFunc) error {
 	v, err := verifier.New(secret, nil)
 	if err != nil {
 		return errors.Join(err, listener.Close())
@@ -80,14 +80,23 @@ func serve(ctx context.Context, listener net.Listener, secret string, box *inbox
 	return err
 }
 
-// sendReceipt is the application's work: slow, and failing at times.
-func sendReceipt(ctx context.Context, it item) error {
-	if it.Type != "payment.succeeded" {
-		return nil
-	}
+// newWorker returns the application's work on what is in the inbox. Types that are
+// not here are done at once.
+func newWorker() *verifier.Mux {
+	mux := verifier.NewMux(nil)
+	verifier.On(mux, "payment.succeeded", sendReceipt)
+	return mux
+}
+
+type payment struct {
+	ID string
+}
+
+// sendReceipt is slow, and fails at times.
+func sendReceipt(ctx context.Context, event verifier.Event, p payment) error {
 	select {
 	case <-time.After(2 * time.Second): // a mail server takes its time
-		slog.Info("receipt sent", "event", it.ID)
+		slog.Info("receipt sent", "event", event.ID, "payment", p.ID)
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -15,6 +15,7 @@ import (
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/sender/sendertest"
 	"github.com/hookpost/hookpost/signing"
+	"github.com/hookpost/hookpost/verifier"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -28,7 +29,7 @@ type program struct {
 	stop   func()
 }
 
-func start(t *testing.T, db string, secret signing.Secret, handle func(context.Context, item) error) *program {
+func start(t *testing.T, db string, secret signing.Secret, handle verifier.HandlerFunc) *program {
 	t.Helper()
 	box, err := openInbox(t.Context(), db)
 	require.NoError(t, err)
@@ -64,14 +65,14 @@ func (p *program) send(id string) {
 func TestInbox(t *testing.T) {
 	var mu sync.Mutex
 	calls := make(map[string]int)
-	handle := func(_ context.Context, it item) error {
+	handle := func(_ context.Context, event verifier.Event) error {
 		mu.Lock()
 		defer mu.Unlock()
-		calls[it.ID]++
+		calls[event.ID]++
 		switch {
-		case it.ID == "evt_flaky" && calls[it.ID] == 1:
+		case event.ID == "evt_flaky" && calls[event.ID] == 1:
 			return errors.New("mail server is busy")
-		case it.ID == "evt_hopeless":
+		case event.ID == "evt_hopeless":
 			return errors.New("no such address")
 		}
 		return nil
@@ -100,6 +101,13 @@ func TestInbox(t *testing.T) {
 	require.NoError(t, p.box.db.QueryRow(`SELECT error FROM inbox WHERE error IS NOT NULL`).Scan(&failure))
 	require.Equal(t, "no such address", failure)
 
+	for id, body := range map[string]string{"evt_raw": "<paid/>", "evt_empty": ""} {
+		_, err := p.client.Attempt(t.Context(), p.target, sender.Event{ID: id, Type: "payment.succeeded", Body: []byte(body), ContentType: "application/xml"})
+		require.NoError(t, err)
+		require.NoError(t, p.box.db.QueryRow(`SELECT data FROM inbox WHERE id = ?`, id).Scan(&data))
+		require.Equal(t, body, data)
+	}
+
 	p.target.Secrets = []signing.Secret{signing.NewSecret()}
 	attempt, err := p.client.Attempt(t.Context(), p.target, sender.Event{Type: "payment.succeeded"})
 	require.Error(t, err)
@@ -110,7 +118,7 @@ func TestInbox(t *testing.T) {
 func TestRestart(t *testing.T) {
 	db, secret := filepath.Join(t.TempDir(), "inbox.db"), signing.NewSecret()
 	began := make(chan struct{}, 1)
-	p := start(t, db, secret, func(ctx context.Context, _ item) error {
+	p := start(t, db, secret, func(ctx context.Context, _ verifier.Event) error {
 		began <- struct{}{}
 		<-ctx.Done() // never ready
 		return ctx.Err()
@@ -121,8 +129,8 @@ func TestRestart(t *testing.T) {
 	p.stop()
 
 	done := make(chan string, 2)
-	p = start(t, db, secret, func(_ context.Context, it item) error {
-		done <- it.ID
+	p = start(t, db, secret, func(_ context.Context, event verifier.Event) error {
+		done <- event.ID
 		return nil
 	})
 	require.Equal(t, "evt_1", <-done)

@@ -1,11 +1,12 @@
 // Receiver takes webhooks in the shape of an ordinary application: one route of its
-// mux, behind the verifier's middleware, and a switch on the event's type.
+// mux, behind the verifier's middleware, and a handler for each type of event.
 //
 //	WEBHOOK_SECRET=whsec_… go run ./examples/receiver
 //
-// The work is done before the answer, which suits work that is quick and can be
-// done twice. Senders wait some seconds only; for anything longer see
-// examples/inbox.
+// Events are delivered at least once. The middleware remembers in memory which ones
+// were handled, as the shop does its orders; with a database, both belong there
+// (dedupe.SQL). The work is done before the answer, which suits work that is quick:
+// senders wait some seconds only. For anything longer see examples/inbox.
 package main
 
 import (
@@ -21,6 +22,7 @@ import (
 	"time"
 
 	"github.com/hookpost/hookpost/verifier"
+	"github.com/hookpost/hookpost/verifier/dedupe"
 )
 
 func main() {
@@ -53,6 +55,7 @@ func run(ctx context.Context, addr, secret string) error {
 // newHandler returns the application's routes.
 func newHandler(secret string, s *shop) (http.Handler, error) {
 	v, err := verifier.New(secret, &verifier.Options{
+		Dedupe: dedupe.NewMemory(nil),
 		// The answer is 400 whatever was wrong; the reason is for our log only.
 		OnError: func(_ http.ResponseWriter, r *http.Request, err error) {
 			slog.Warn("webhook refused", "from", r.RemoteAddr, "error", err)
@@ -63,7 +66,7 @@ func newHandler(secret string, s *shop) (http.Handler, error) {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(http.ResponseWriter, *http.Request) {})
-	mux.Handle("POST /webhooks", v.Middleware(http.HandlerFunc(s.webhook)))
+	mux.Handle("POST /webhooks", v.Middleware(s.events()))
 	return mux, nil
 }
 

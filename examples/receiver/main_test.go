@@ -49,6 +49,8 @@ func TestReceiver(t *testing.T) {
 	require.Equal(t, 200, send("evt_1", "payment.succeeded", paid), "the same event again")
 	require.Equal(t, 200, send("evt_2", "invoice.sent", `{}`), "a type that the shop doesn't know")
 	require.Equal(t, 500, send("evt_3", "payment.succeeded", `{"amount":1}`), "an event that can't be handled")
+	require.Equal(t, 500, send("evt_3", "payment.succeeded", `{"amount":1}`), "nor when it comes again")
+	require.Equal(t, 500, send("evt_7", "payment.succeeded", `{"amount":"much"}`), "data of another shape")
 	require.Equal(t, 200, send("evt_4", "subscription.renewed", `{"customer":{"id":"cus_1"},"current_period_end":"2026-06-24T10:00:00Z"}`))
 	require.Equal(t, 200, send("evt_5", "subscription.renewed", `{"customer":{"id":"cus_1"},"current_period_end":"2026-05-24T10:00:00Z"}`), "older, but later")
 	require.Equal(t, map[string]int{"ord_001": 5000}, app.orders())
@@ -73,7 +75,7 @@ func TestRefusal(t *testing.T) {
 	handler, err := newHandler(secret, app)
 	require.NoError(t, err)
 	event := verifier.Event{Type: "payment.succeeded", Data: []byte(`{"amount":1,"metadata":{"order_id":"ord_1"}}`)}
-	for _, fault := range verifiertest.Faults() {
+	for _, fault := range verifiertest.Faults(nil) {
 		w := httptest.NewRecorder()
 		handler.ServeHTTP(w, verifiertest.NewRequest(t, secret, event, &verifiertest.Options{Fault: fault}))
 		require.Equal(t, http.StatusBadRequest, w.Code, fault)

@@ -3,18 +3,23 @@ module github.com/hookpost/hookpost/internal/bench
 go 1.26.0
 
 require (
+	github.com/google/go-github/v89 v89.0.0
 	github.com/hookpost/hookpost v0.1.0
 	github.com/hookpost/hookpost/store/postgres v0.1.0
 	github.com/hookpost/hookpost/store/sqlite v0.1.0
 	github.com/jackc/pgx/v5 v5.12.0
 	github.com/riverqueue/river v0.51.1
 	github.com/riverqueue/river/riverdriver/riverpgxv5 v0.51.1
+	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1
+	github.com/stripe/stripe-go/v85 v85.0.0
+	github.com/svix/svix-webhooks v1.99.1
 	golang.org/x/sync v0.24.0
 )
 
 require (
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
+	github.com/google/go-querystring v1.2.0 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/jackc/pgpassfile v1.0.0 // indirect
 	github.com/jackc/pgservicefile v0.0.0-20240606120523-5a60cdf6a761 // indirect

@@ -34,8 +34,13 @@ type measurement struct {
 
 // begin starts from a collected heap, so that no test pays for the one before.
 func (r *run) begin() (*measurement, error) {
-	m := &measurement{db: r.db}
 	runtime.GC()
+	return r.start()
+}
+
+// start is begin without collecting.
+func (r *run) start() (*measurement, error) {
+	m := &measurement{db: r.db}
 	var err error
 	if m.stopProfile, err = r.profiler.start(r.test); err != nil {
 		return nil, err
@@ -47,7 +52,7 @@ func (r *run) begin() (*measurement, error) {
 	return m, nil
 }
 
-// end returns what n deliveries have cost since begin.
+// end returns what n deliveries, or operations, have cost since begin.
 func (m *measurement) end(n int) (result, error) {
 	wall := time.Since(m.start)
 	cpu := cpuTime() - m.cpu

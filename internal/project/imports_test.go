@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"sender":                {"signing", "retry", "store", "store/keyring", "internal/netguard", uuidModule},
 	"sender/sendertest":     {},
 	"verifier":              {"signing"},
+	"verifier/dedupe":       {"verifier"},
 	"verifier/verifiertest": {"verifier", "signing"},
 	"internal/netguard":     {},
 	"internal/pgserver":     {},
@@ -46,7 +47,7 @@ var forTests = map[string][]string{
 }
 
 // modulesOfTheirOwn import what they like: nobody links them.
-var modulesOfTheirOwn = []string{"examples", "internal/bench", "internal/e2e", "internal/txlibs"}
+var modulesOfTheirOwn = []string{"examples", "internal/bench", "internal/e2e", "internal/interop", "internal/txlibs"}
 
 func TestPackagesImportOnlyWhatTheDesignAllows(t *testing.T) {
 	for _, f := range sources(t, parser.ImportsOnly) {

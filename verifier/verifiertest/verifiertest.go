@@ -4,6 +4,7 @@ package verifiertest
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"net/http"
 	"net/http/httptest"
@@ -21,6 +22,10 @@ import (
 type Options struct {
 	// Scheme signs the request. Default signing.Standard.
 	Scheme signing.Scheme
+
+	// SvixHeaders sends svix-id, svix-timestamp and svix-signature instead of
+	// the headers that Standard sets, as senders that use Svix do.
+	SvixHeaders bool
 
 	// Target is the URL or path of the request. Default "/webhooks".
 	Target string
@@ -51,100 +56,148 @@ const (
 
 	// Unsigned: the headers of the scheme are missing.
 	Unsigned Fault = "unsigned"
+
+	// Repeated: every header of the scheme comes twice, so that libraries may
+	// disagree on which one counts.
+	Repeated Fault = "repeated"
 )
 
-// Faults returns all faults, for a loop over what a handler must refuse.
-func Faults() []Fault { return []Fault{Stale, Early, WrongSecret, Tampered, Unsigned} }
+// Faults returns all faults that a request of the scheme can have, for a loop
+// over what a handler must refuse. A nil scheme means signing.Standard. Stale
+// and Early are left out for schemes that don't sign the time, such as
+// signing.GitHub: nobody can tell.
+func Faults(scheme signing.Scheme) []Fault {
+	faults := []Fault{WrongSecret, Tampered, Unsigned, Repeated}
+	if scheme == nil || signsTime(scheme) {
+		faults = append(faults, Stale, Early)
+	}
+	return faults
+}
+
+// signsTime is true too if that can't be found out: too many faults are better
+// than too few.
+func signsTime(scheme signing.Scheme) bool {
+	key, err := scheme.Bind(signing.NewSecret())
+	if err != nil {
+		return true
+	}
+	h, at := http.Header{}, time.Unix(1_700_000_000, 0)
+	key.SetHeaders(h, signing.Message{ID: "evt_test", Type: "test.event", Timestamp: at})
+	m, err := key.Verify(h, nil, at, signing.Limits{})
+	return err != nil || m.Signed.Time
+}
 
 // skew is how far Stale and Early are off.
 const skew = 24 * time.Hour
 
 // NewRequest returns a POST request that delivers event, signed with secret,
-// to be passed to a handler's ServeHTTP. A nil opts means the defaults.
+// to be passed to a handler's ServeHTTP. A nil opts means the defaults. For
+// ed25519 signatures the secret is the private key, "whsk_…", while the
+// verifier has the public one.
 //
 // Empty fields of the event are filled in: ID "evt_test", Type "test.event",
-// CreatedAt the time of signing, Data {}. An event with a Body is sent with
-// just that body; its Type, CreatedAt and Data are not used. What cannot be
-// sent, such as data that is not JSON or a secret that the scheme refuses,
-// fails the test.
+// CreatedAt the time of signing, Data {}. The body is hookpost's envelope;
+// under signing.GitHub, which has none, it is the Data. An event with a Body is
+// sent with just that body; its CreatedAt and Data are not used, and its Type
+// only where the scheme has a header for it. What cannot be sent, such as data
+// that is not JSON or a secret that the scheme refuses, fails the test.
 func NewRequest(tb testing.TB, secret string, event verifier.Event, opts *Options) *http.Request {
 	tb.Helper()
 	o := Options{}
 	if opts != nil {
 		o = *opts
 	}
-	if o.Scheme == nil {
-		o.Scheme = signing.Standard
-	}
-	if o.Target == "" {
-		o.Target = "/webhooks"
-	}
+	o.Scheme = cmp.Or(o.Scheme, signing.Standard)
+	o.Target = cmp.Or(o.Target, "/webhooks")
 	if o.SignedAt.IsZero() {
 		o.SignedAt = time.Now()
 	}
-	if event.ID == "" {
-		event.ID = "evt_test"
-	}
-	if event.Type == "" {
-		event.Type = "test.event"
-	}
+	event.ID = cmp.Or(event.ID, "evt_test")
+	event.Type = cmp.Or(event.Type, "test.event")
 	if event.CreatedAt.IsZero() {
 		event.CreatedAt = o.SignedAt
 	}
+	if event.Data == nil {
+		event.Data = json.RawMessage("{}")
+	}
 	body := event.Body
-	if body == nil {
+	switch {
+	case body != nil:
+	case o.Scheme == signing.GitHub:
+		body = event.Data
+	default:
 		body = envelope(tb, event)
 	}
+	if _, err := url.ParseRequestURI(o.Target); err != nil || strings.ContainsAny(o.Target, " \t\r\n") {
+		tb.Fatalf("verifiertest: target %q is not a URL or path", o.Target)
+	}
 
-	key := bind(tb, o, secret)
+	key := bind(tb, o.Scheme, secret)
 	m := signing.Message{ID: event.ID, Type: event.Type, Timestamp: o.SignedAt, Body: body}
 	switch o.Fault {
-	case "", Unsigned:
-	case Stale:
-		m.Timestamp = m.Timestamp.Add(-skew)
-	case Early:
-		m.Timestamp = m.Timestamp.Add(skew)
+	case "", Unsigned, Repeated:
+	case Stale, Early:
+		if !signsTime(o.Scheme) {
+			tb.Fatalf("verifiertest: scheme %s does not sign the time, so no request of its is %s", o.Scheme.Name(), string(o.Fault))
+		}
+		if o.Fault == Stale {
+			m.Timestamp = m.Timestamp.Add(-skew)
+		} else {
+			m.Timestamp = m.Timestamp.Add(skew)
+		}
 	case WrongSecret:
-		key = bind(tb, o, signing.NewSecret().Reveal())
+		key = bind(tb, o.Scheme, another(secret))
 	case Tampered:
 		body = append(bytes.Clone(body), ' ')
 	default:
 		tb.Fatalf("verifiertest: unknown fault %q", string(o.Fault))
 	}
-	if _, err := url.ParseRequestURI(o.Target); err != nil || strings.ContainsAny(o.Target, " \t\r\n") {
-		tb.Fatalf("verifiertest: target %q is not a URL or path", o.Target)
-	}
+
 	r := httptest.NewRequest(http.MethodPost, o.Target, bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
+	signed := http.Header{}
+	key.SetHeaders(signed, m)
+	if len(signed) == 0 {
+		tb.Fatalf("verifiertest: scheme %s cannot sign id %q, type %q at %s with this secret", o.Scheme.Name(), m.ID, m.Type, m.Timestamp)
+	}
 	if o.Fault == Unsigned {
 		return r
 	}
-	before := len(r.Header)
-	key.SetHeaders(r.Header, m)
-	if len(r.Header) == before {
-		tb.Fatalf("verifiertest: scheme %s cannot sign id %q at %s", o.Scheme.Name(), m.ID, m.Timestamp)
+	for name, values := range signed {
+		if suffix, ok := strings.CutPrefix(name, "Webhook-"); ok && o.SvixHeaders {
+			name = "Svix-" + suffix
+		}
+		if o.Fault == Repeated {
+			values = append(values, values...)
+		}
+		r.Header[name] = values
 	}
 	return r
 }
 
-func bind(tb testing.TB, o Options, text string) signing.Key {
+// another returns a random secret of the same kind.
+func another(secret string) string {
+	if strings.HasPrefix(secret, "whsk_") {
+		return signing.NewPrivateKey().Reveal()
+	}
+	return signing.NewSecret().Reveal()
+}
+
+func bind(tb testing.TB, scheme signing.Scheme, text string) signing.Key {
 	tb.Helper()
 	secret, err := signing.ParseSecret(text)
 	if err != nil {
 		tb.Fatalf("verifiertest: %v", err)
 	}
-	key, err := o.Scheme.Bind(secret)
+	key, err := scheme.Bind(secret)
 	if err != nil {
-		tb.Fatalf("verifiertest: scheme %s: %v", o.Scheme.Name(), err)
+		tb.Fatalf("verifiertest: scheme %s: %v", scheme.Name(), err)
 	}
 	return key
 }
 
 func envelope(tb testing.TB, event verifier.Event) []byte {
 	tb.Helper()
-	if event.Data == nil {
-		event.Data = json.RawMessage("{}")
-	}
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)

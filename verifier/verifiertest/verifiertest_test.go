@@ -17,47 +17,84 @@ import (
 
 const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
+// Every scheme of package signing, and what its receiver has.
 func TestNewRequest(t *testing.T) {
+	private := signing.NewPrivateKey()
+	public, err := private.PublicKey()
+	require.NoError(t, err)
 	at := time.Unix(1_700_000_000, 0)
-	for _, scheme := range []signing.Scheme{nil, signing.Standard, signing.Timestamped("X-Sig")} {
-		v, err := verifier.New(secret, &verifier.Options{Scheme: scheme, Clock: func() time.Time { return at }})
-		require.NoError(t, err)
-		opts := verifiertest.Options{Scheme: scheme, SignedAt: at, Target: "/hooks?x=1"}
+	for _, c := range []struct {
+		name             string
+		scheme           signing.Scheme
+		svix             bool
+		sender, receiver string
+		timed            bool
+		envelope         bool
+	}{
+		{"default", nil, false, secret, secret, true, true},
+		{"Standard", signing.Standard, false, secret, secret, true, true},
+		{"svix headers", signing.Standard, true, secret, secret, true, true},
+		{"ed25519", signing.Standard, false, private.Reveal(), public, true, true},
+		{"Timestamped", signing.Timestamped("Stripe-Signature"), false, secret, secret, true, true},
+		{"BodyHMAC, hex", signing.BodyHMAC("X-Sig", "", signing.Hex), false, secret, secret, false, true},
+		{"BodyHMAC, base64", signing.BodyHMAC("X-Sig", "hmac ", signing.Base64), false, secret, secret, false, true},
+		{"GitHub", signing.GitHub, false, secret, secret, false, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			v, err := verifier.New(c.receiver, &verifier.Options{Scheme: c.scheme, Clock: func() time.Time { return at }})
+			require.NoError(t, err)
+			opts := verifiertest.Options{Scheme: c.scheme, SvixHeaders: c.svix, SignedAt: at, Target: "/hooks?x=1"}
 
-		r := verifiertest.NewRequest(t, secret, verifier.Event{}, &opts)
-		require.Equal(t, "/hooks?x=1", r.URL.String())
-		e, err := v.ConstructEventFromRequest(r)
-		require.NoError(t, err)
-		require.Equal(t, `{"id":"evt_test","type":"test.event","created_at":"2023-11-14T22:13:20Z","data":{}}`, string(e.Body))
+			r := verifiertest.NewRequest(t, c.sender, verifier.Event{}, &opts)
+			require.Equal(t, "/hooks?x=1", r.URL.String())
+			require.Equal(t, c.svix, r.Header.Get("svix-id") != "")
+			e, err := v.ConstructEventFromRequest(r)
+			require.NoError(t, err)
+			require.Equal(t, "evt_test", e.ID)
+			require.Equal(t, "test.event", e.Type)
+			require.Equal(t, c.timed, e.Signed.Time)
+			if c.envelope {
+				require.Equal(t, `{"id":"evt_test","type":"test.event","created_at":"2023-11-14T22:13:20Z","data":{}}`, string(e.Body))
+			} else {
+				require.Equal(t, `{}`, string(e.Body))
+			}
 
-		r = verifiertest.NewRequest(t, secret, verifier.Event{ID: "evt_1", Type: "push", CreatedAt: at.Add(-time.Hour), Data: []byte(`{"html":"<b>"}`)}, &opts)
-		e, err = v.ConstructEventFromRequest(r)
-		require.NoError(t, err)
-		require.Equal(t, "evt_1", e.ID)
-		require.Equal(t, "push", e.Type)
-		require.Equal(t, `{"html":"<b>"}`, string(e.Data))
-		require.Equal(t, at.Add(-time.Hour).UTC(), e.CreatedAt)
+			r = verifiertest.NewRequest(t, c.sender, verifier.Event{ID: "evt_1", Type: "push", CreatedAt: at.Add(-time.Hour), Data: []byte(`{"html":"<b>"}`)}, &opts)
+			e, err = v.ConstructEventFromRequest(r)
+			require.NoError(t, err)
+			require.Equal(t, "evt_1", e.ID)
+			require.Equal(t, "push", e.Type)
+			if c.envelope {
+				require.Equal(t, `{"html":"<b>"}`, string(e.Data))
+				require.Equal(t, at.Add(-time.Hour).UTC(), e.CreatedAt)
+			} else {
+				require.Equal(t, `{"html":"<b>"}`, string(e.Body))
+			}
 
-		r = verifiertest.NewRequest(t, secret, verifier.Event{Body: []byte("raw")}, &opts)
-		e, err = v.ConstructEventFromRequest(r)
-		require.NoError(t, err)
-		require.Equal(t, "raw", string(e.Body))
+			r = verifiertest.NewRequest(t, c.sender, verifier.Event{Body: []byte("raw")}, &opts)
+			e, err = v.ConstructEventFromRequest(r)
+			require.NoError(t, err)
+			require.Equal(t, "raw", string(e.Body))
 
-		want := map[verifiertest.Fault]error{
-			verifiertest.Stale:       signing.ErrTooOld,
-			verifiertest.Early:       signing.ErrTooNew,
-			verifiertest.WrongSecret: signing.ErrNoMatch,
-			verifiertest.Tampered:    signing.ErrNoMatch,
-			verifiertest.Unsigned:    signing.ErrMissingHeader,
-		}
-		for _, fault := range verifiertest.Faults() {
-			bad := opts
-			bad.Fault = fault
-			_, err := v.ConstructEventFromRequest(verifiertest.NewRequest(t, secret, verifier.Event{}, &bad))
-			require.ErrorIs(t, err, want[fault], fault)
-			delete(want, fault)
-		}
-		require.Empty(t, want)
+			want := map[verifiertest.Fault]error{
+				verifiertest.WrongSecret: signing.ErrNoMatch,
+				verifiertest.Tampered:    signing.ErrNoMatch,
+				verifiertest.Unsigned:    signing.ErrMissingHeader,
+				verifiertest.Repeated:    signing.ErrMalformed,
+			}
+			if c.timed {
+				want[verifiertest.Stale] = signing.ErrTooOld
+				want[verifiertest.Early] = signing.ErrTooNew
+			}
+			for _, fault := range verifiertest.Faults(c.scheme) {
+				bad := opts
+				bad.Fault = fault
+				_, err := v.ConstructEventFromRequest(verifiertest.NewRequest(t, c.sender, verifier.Event{}, &bad))
+				require.ErrorIs(t, err, want[fault], fault)
+				delete(want, fault)
+			}
+			require.Empty(t, want)
+		})
 	}
 }
 
@@ -72,6 +109,9 @@ func TestNewRequestFails(t *testing.T) {
 		"opaque secret": {"opaque", verifier.Event{}, verifiertest.Options{}},
 		"not JSON":      {secret, verifier.Event{Data: []byte("{")}, verifiertest.Options{}},
 		"bad id":        {secret, verifier.Event{ID: "a.b"}, verifiertest.Options{}},
+		"bad type":      {secret, verifier.Event{Type: "a b"}, verifiertest.Options{Scheme: signing.GitHub}},
+		"stale GitHub":  {secret, verifier.Event{}, verifiertest.Options{Scheme: signing.GitHub, Fault: verifiertest.Stale}},
+		"public key":    {publicKey(t), verifier.Event{}, verifiertest.Options{}},
 		"unknown fault": {secret, verifier.Event{}, verifiertest.Options{Fault: "typo"}},
 		"bad target":    {secret, verifier.Event{}, verifiertest.Options{Target: "/a b\n"}},
 	} {
@@ -88,6 +128,13 @@ func TestNewRequestFails(t *testing.T) {
 			require.NotEmpty(t, tb.message)
 		})
 	}
+}
+
+func publicKey(t *testing.T) string {
+	t.Helper()
+	public, err := signing.NewPrivateKey().PublicKey()
+	require.NoError(t, err)
+	return public
 }
 
 // failing is a testing.TB that records Fatalf.
@@ -127,7 +174,7 @@ func ExampleNewRequest() {
 		if w.Code != http.StatusOK {
 			t.Errorf("a genuine event: got %d", w.Code)
 		}
-		for _, fault := range verifiertest.Faults() {
+		for _, fault := range verifiertest.Faults(nil) {
 			w := httptest.NewRecorder()
 			h.ServeHTTP(w, verifiertest.NewRequest(t, secret, verifier.Event{}, &verifiertest.Options{Fault: fault}))
 			if w.Code != http.StatusBadRequest {

@@ -1,0 +1,173 @@
+package verifier
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+)
+
+// ErrDecode says that a handler did not get its event because the data is not
+// JSON that fits the handler's type. The error of package encoding/json is
+// wrapped with it.
+var ErrDecode = errors.New("verifier: the data does not fit the handler's type")
+
+// A HandlerFunc handles a verified event. An error makes the sender try again.
+type HandlerFunc func(ctx context.Context, e Event) error
+
+// MuxOptions configures a [Mux]. The zero value, like nil, means the defaults.
+type MuxOptions struct {
+	// OnError hears of events whose handler failed, before the answer is sent.
+	// Default: a line in slog.Default with id, type and error.
+	OnError func(ctx context.Context, e Event, err error)
+}
+
+// A Mux calls the handler for an event's type. It goes behind
+// [Verifier.Middleware]:
+//
+//	mux := verifier.NewMux(nil)
+//	verifier.On(mux, "payment.succeeded", func(ctx context.Context, e verifier.Event, p Payment) error { … })
+//	http.Handle("POST /webhooks", v.Middleware(mux))
+//
+// Patterns are an exact type, a prefix ending in ".*" for all types below it
+// ("payment.*" is for payment.succeeded, not for payment), and "*" for all
+// events, those without a type included. An event goes to one handler: that of
+// its exact type, else of the longest prefix, else of "*".
+//
+// An event that no pattern matches is acknowledged: senders add types, and
+// must not be made to retry them. If a handler returns an error, or the data
+// can't be decoded for it ([ErrDecode]), the answer is 500 and the sender tries
+// again, by when a corrected program may run. A panic passes to net/http.
+//
+// Patterns are registered before the first event arrives. After that a Mux is
+// safe for concurrent use.
+type Mux struct {
+	exact    map[string]HandlerFunc
+	prefixes map[string]HandlerFunc // with their full stop
+	all      HandlerFunc
+	onError  func(ctx context.Context, e Event, err error)
+}
+
+// NewMux returns a Mux without handlers.
+func NewMux(opts *MuxOptions) *Mux {
+	m := &Mux{
+		exact:    make(map[string]HandlerFunc),
+		prefixes: make(map[string]HandlerFunc),
+		onError:  logError,
+	}
+	if opts != nil && opts.OnError != nil {
+		m.onError = opts.OnError
+	}
+	return m
+}
+
+func logError(ctx context.Context, e Event, err error) {
+	slog.ErrorContext(ctx, "webhook not handled", "id", e.ID, "type", e.Type, "error", err)
+}
+
+// Handle registers a handler that gets the event as it is. Like
+// [http.ServeMux.Handle] it panics if the pattern has another form than
+// [Mux] describes or is registered already, or if handle is nil: these are
+// mistakes in the program.
+func (m *Mux) Handle(pattern string, handle HandlerFunc) {
+	if handle == nil {
+		panic(fmt.Sprintf("verifier: nil handler for %q", pattern))
+	}
+	into, key := m.exact, pattern
+	if prefix, ok := strings.CutSuffix(pattern, ".*"); ok && prefix != "" {
+		into, key = m.prefixes, prefix+"."
+	}
+	switch {
+	case pattern == "*":
+		if m.all != nil {
+			panic(`verifier: pattern "*" is registered twice`)
+		}
+		m.all = handle
+	case key == "" || strings.Contains(key, "*"):
+		panic(fmt.Sprintf(`verifier: pattern %q is none of an event type, "payment.*" and "*"`, pattern))
+	case into[key] != nil:
+		panic(fmt.Sprintf("verifier: pattern %q is registered twice", pattern))
+	default:
+		into[key] = handle
+	}
+}
+
+// On registers a handler that gets the data decoded by encoding/json into a T.
+// The data is the event's Data or, where it has none, as with GitHub, its whole
+// Body. Members that T does not have are ignored. On panics where [Mux.Handle]
+// does.
+func On[T any](m *Mux, pattern string, handle func(ctx context.Context, e Event, data T) error) {
+	if handle == nil {
+		m.Handle(pattern, nil)
+	}
+	m.Handle(pattern, func(ctx context.Context, e Event) error {
+		encoded := []byte(e.Data)
+		if encoded == nil {
+			encoded = e.Body
+		}
+		var data T
+		if err := json.Unmarshal(encoded, &data); err != nil {
+			return fmt.Errorf("%w: %w", ErrDecode, err)
+		}
+		return handle(ctx, e, data)
+	})
+}
+
+// Dispatch calls the handler for e and returns its error; nil if there is
+// none. It is what ServeHTTP does, for events that come another way, such as
+// from a queue.
+func (m *Mux) Dispatch(ctx context.Context, e Event) error {
+	if handle := m.handler(e.Type); handle != nil {
+		return handle(ctx, e)
+	}
+	return nil
+}
+
+func (m *Mux) handler(eventType string) HandlerFunc {
+	if handle := m.exact[eventType]; handle != nil {
+		return handle
+	}
+	if len(m.prefixes) > 0 {
+		for end := len(eventType); ; {
+			end = strings.LastIndexByte(eventType[:end], '.')
+			if end < 0 {
+				break
+			}
+			if handle := m.prefixes[eventType[:end+1]]; handle != nil {
+				return handle
+			}
+		}
+	}
+	return m.all
+}
+
+// ServeHTTP answers a request that came through [Verifier.Middleware]: 200
+// with no body, or 500 if the handler failed. A handler that calls [Once]
+// itself may return its errors: ErrDuplicate is answered 200, ErrInProgress
+// 409. Without the middleware nothing is verified, and the answer is 500.
+func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	e, ok := FromContext(r.Context())
+	if !ok {
+		m.onError(r.Context(), Event{}, errors.New("verifier: a Mux must be behind Verifier.Middleware"))
+		notHandled(w, nil)
+		return
+	}
+	err := m.Dispatch(r.Context(), e)
+	if err == nil || errors.Is(err, ErrDuplicate) {
+		return
+	}
+	m.onError(r.Context(), e, err)
+	notHandled(w, err)
+}
+
+// notHandled gives an answer that makes the sender try again.
+func notHandled(w http.ResponseWriter, err error) {
+	if errors.Is(err, ErrInProgress) {
+		http.Error(w, "Event is being handled", http.StatusConflict)
+		return
+	}
+	http.Error(w, "Event was not handled", http.StatusInternalServerError)
+}
