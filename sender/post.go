@@ -2,6 +2,7 @@ package sender
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,8 +39,8 @@ const (
 //
 // A request is a POST over HTTP/1.1 that succeeds if the status line says 2xx and
 // the headers are complete within Timeout; whatever the body does afterwards
-// can't undo that. Redirects are not followed, proxies not used, at most 64 KiB
-// of headers accepted, TLS 1.2 is the least. HTTP/2 is off, so that one attempt is
+// can't undo that. Redirects are not followed, at most 64 KiB of headers accepted,
+// TLS 1.2 is the least. HTTP/2 is off, so that one attempt is
 // one request on one connection: Go's client repeats requests by itself when a
 // server shuts an HTTP/2 connection down, which no log would show.
 type HTTPOptions struct {
@@ -140,6 +141,9 @@ type destination struct {
 	url     string
 	request *http.Request // without a context, body and signature
 	keys    []signing.Key
+
+	timeout  time.Duration // 0: the poster's
+	redactor *redactor     // nil: nothing that the receiver might echo is secret
 }
 
 // newDestination prepares requests to a URL that parseEndpointURL returned, signed
@@ -182,7 +186,7 @@ func newDestination(rawURL string, keys []signing.Key) (*destination, error) {
 func reservedHeader(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Content-Type", "User-Agent",
-		"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect",
+		"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect",
 		"Idempotency-Key", "X-Idempotency-Key":
 		return true
 	}
@@ -204,7 +208,8 @@ type result struct {
 func (p *poster) post(parent context.Context, d *destination, contentType string, m signing.Message) result {
 	r := result{Attempt: store.Attempt{StartedAt: m.Timestamp, URL: d.url, Outcome: store.AttemptFailed}}
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(parent, p.timeout)
+	timeout := cmp.Or(d.timeout, p.timeout)
+	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
 
 	req := d.request.WithContext(ctx)
@@ -239,7 +244,7 @@ func (p *poster) post(parent context.Context, d *destination, contentType string
 	if err == nil && resp == nil {
 		err = errNoResponse
 	}
-	if err == nil && r.Took > p.timeout {
+	if err == nil && r.Took > timeout {
 		err = context.DeadlineExceeded // from a RoundTripper that ignores the context
 	}
 	if err != nil {
@@ -247,8 +252,8 @@ func (p *poster) post(parent context.Context, d *destination, contentType string
 			resp.Body.Close()
 		}
 		r.err = err
-		r.Class = classify(parent, err, r.Took >= p.timeout)
-		r.Error = explain(r.Class, err, p.timeout)
+		r.Class = classify(parent, err, r.Took >= timeout)
+		r.Error = explain(r.Class, err, timeout)
 		return r
 	}
 

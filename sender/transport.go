@@ -27,8 +27,8 @@ func newTransport(policy *netguard.Policy, o *HTTPOptions, concurrency int) (*ht
 	}
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
-	d := dialer{policy: policy, tls: config, timeout: o.Timeout}
-	return &http.Transport{
+	d := &dialer{policy: policy, tls: config, timeout: o.Timeout}
+	t := &http.Transport{
 		DialContext:    d.dial,
 		DialTLSContext: d.dialTLS,
 		Protocols:      &http1,
@@ -40,7 +40,15 @@ func newTransport(policy *netguard.Policy, o *HTTPOptions, concurrency int) (*ht
 		DisableKeepAlives:      o.IdleTimeout < 0,
 		DisableCompression:     true, // a small answer could unpack to a large one
 		MaxResponseHeaderBytes: maxHeaderBytes,
-	}, nil
+	}
+	if o.Egress.Proxy != nil {
+		proxy, err := checkProxy(o.Egress.Proxy)
+		if err != nil {
+			return nil, err
+		}
+		sendThrough(t, proxy, policy, d)
+	}
+	return t, nil
 }
 
 // clientTLS completes what the user gave.
@@ -54,6 +62,7 @@ func clientTLS(given *tls.Config, concurrency int) (*tls.Config, error) {
 	}
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	config.NextProtos = []string{"http/1.1"}
+	config.ServerName = ""
 	if config.ClientSessionCache == nil {
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(max(concurrency, minSessions))
 	}
