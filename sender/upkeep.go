@@ -85,6 +85,9 @@ func (u *upkeep) counting(f func(context.Context) (int, error)) func(context.Con
 
 // run does the steps that are due until ctx ends.
 func (u *upkeep) run(ctx context.Context) {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { u.s.resealLoop(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {

@@ -1,0 +1,105 @@
+package sender
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"net/url"
+	"slices"
+	"strings"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+const (
+	redacted = "***"
+	// minRedacted is the shortest text that is taken out. What is shorter is no
+	// secret, and would be found everywhere.
+	minRedacted = 4
+	// minWord is that for a part of a header's value, such as what follows Bearer.
+	minWord = 8
+)
+
+// redactor takes secrets out of what a receiver answered before it is logged: some
+// receivers echo the request, or show their configuration when they fail. It finds
+// a text as it is and as JSON or a URL would have it, not if the receiver made
+// something else of it.
+type redactor struct {
+	needles [][]byte // longest first
+}
+
+func newRedactor(o *opened) *redactor {
+	var texts []string
+	add := func(text string, least int) {
+		if len(text) < least {
+			return
+		}
+		plain, _ := json.Marshal(text) // strings are never refused
+		var unescaped bytes.Buffer
+		enc := json.NewEncoder(&unescaped)
+		enc.SetEscapeHTML(false)
+		_ = enc.Encode(text)
+		texts = append(texts, text, strings.Trim(string(plain), `"`), strings.Trim(unescaped.String(), "\"\n"), url.QueryEscape(text), url.PathEscape(text))
+	}
+	for _, s := range o.secrets {
+		add(s.Reveal(), minRedacted)
+	}
+	for _, h := range o.headers {
+		add(h.value, minRedacted)
+		for word := range strings.FieldsSeq(h.value) {
+			add(word, minWord)
+		}
+		if credentials, ok := strings.CutPrefix(h.value, "Basic "); ok {
+			if pair, err := base64.StdEncoding.DecodeString(credentials); err == nil {
+				_, password, _ := strings.Cut(string(pair), ":")
+				add(string(pair), minRedacted)
+				add(password, minRedacted)
+			}
+		}
+	}
+	slices.SortFunc(texts, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b)) })
+	r := &redactor{}
+	for _, text := range slices.Compact(texts) {
+		r.needles = append(r.needles, []byte(text))
+	}
+	return r
+}
+
+// attempt redacts what an attempt has of the receiver's answer.
+func (r *redactor) attempt(a *store.Attempt) {
+	if r == nil {
+		return
+	}
+	a.ResponseHeader = r.text(a.ResponseHeader)
+	a.ResponseBody = r.tail(r.text(a.ResponseBody))
+	if a.Error != "" {
+		said, cut := strings.CutSuffix(a.Error, "…")
+		text := r.text([]byte(said))
+		if cut {
+			text = append(r.tail(text), "…"...)
+		}
+		a.Error = string(text)
+	}
+}
+
+func (r *redactor) text(b []byte) []byte {
+	for _, needle := range r.needles {
+		if bytes.Contains(b, needle) {
+			b = bytes.ReplaceAll(b, needle, []byte(redacted)) // which is no longer than any needle
+		}
+	}
+	return b
+}
+
+// tail redacts the beginning of a secret at the end of what may have been cut off.
+func (r *redactor) tail(b []byte) []byte {
+	for _, needle := range r.needles {
+		for n := min(len(needle), len(b)); n >= minRedacted; n-- {
+			if bytes.HasSuffix(b, needle[:n]) {
+				return append(slices.Clone(b[:len(b)-n]), redacted...)
+			}
+		}
+	}
+	return b
+}
