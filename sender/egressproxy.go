@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"time"
 
 	"github.com/hookpost/hookpost/internal/netguard"
 )
@@ -52,11 +53,13 @@ func sendThrough(t *http.Transport, proxy *url.URL, policy *netguard.Policy, d *
 		return proxy, nil
 	}
 	t.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
-		return (&net.Dialer{Timeout: d.timeout}).DialContext(ctx, network, addr)
+		ctx, cancel := d.limit(ctx)
+		defer cancel()
+		return (&net.Dialer{}).DialContext(ctx, network, addr)
 	}
 	t.DialTLSContext = nil // would not be used for the receivers' TLS
 	t.TLSClientConfig = d.tls
-	t.TLSHandshakeTimeout = d.timeout
+	t.TLSHandshakeTimeout = time.Minute // so that no goroutine stays for ever; an attempt ends earlier
 	t.OnProxyConnectResponse = func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
 		if resp.StatusCode != http.StatusOK {
 			return &stageError{ClassProxy, fmt.Errorf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))}

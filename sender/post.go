@@ -211,6 +211,9 @@ func (p *poster) post(parent context.Context, d *destination, contentType string
 	timeout := cmp.Or(d.timeout, p.timeout)
 	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
+	if d.timeout > 0 {
+		ctx = withDialTimeout(ctx, d.timeout)
+	}
 
 	req := d.request.WithContext(ctx)
 	req.Header = maps.Clone(d.request.Header)

@@ -78,8 +78,24 @@ type dialer struct {
 	timeout time.Duration
 }
 
+type dialTimeoutKey struct{}
+
+// withDialTimeout makes a dialer use timeout in place of its own.
+func withDialTimeout(ctx context.Context, timeout time.Duration) context.Context {
+	return context.WithValue(ctx, dialTimeoutKey{}, timeout)
+}
+
+// limit bounds a step on the way to a connection.
+func (d *dialer) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout, ok := ctx.Value(dialTimeoutKey{}).(time.Duration)
+	if !ok {
+		timeout = d.timeout
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	ctx, cancel := d.limit(ctx)
 	defer cancel()
 	conn, err := d.policy.DialContext(ctx, network, addr)
 	if err != nil {
@@ -89,7 +105,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 }
 
 func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	ctx, cancel := d.limit(ctx)
 	defer cancel()
 	plain, err := d.policy.DialContext(ctx, network, addr)
 	if err != nil {
