@@ -42,7 +42,9 @@ const (
 // can't undo that. Redirects are not followed, at most 64 KiB of headers accepted,
 // TLS 1.2 is the least. HTTP/2 is off, so that one attempt is
 // one request on one connection: Go's client repeats requests by itself when a
-// server shuts an HTTP/2 connection down, which no log would show.
+// server shuts an HTTP/2 connection down, which no log would show. When a receiver
+// sends more than it announced, that client writes a line to the standard logger of
+// package log, quoted and of at most 4 KiB of the answer.
 type HTTPOptions struct {
 	// Timeout is how long an attempt may take until the answer's headers are there,
 	// with name lookup, connecting and TLS handshake. Default 10 s.
