@@ -154,6 +154,9 @@ func cause(err error) string {
 		err = stage.err
 	}
 	text := strings.TrimPrefix(err.Error(), "net/http: ")
+	if strings.Contains(text, "readLoopPeekFailLocked") { // net/http's own, with a verb of fmt in it
+		return "the receiver sent something before the request"
+	}
 	return strings.TrimPrefix(text, "HTTP/1.x transport connection broken: ")
 }
 
