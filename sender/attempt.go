@@ -89,7 +89,7 @@ func (s *Sender) postSafely(ctx context.Context, d *destination, j *job, at time
 	}()
 	r = s.poster.post(ctx, d, j.ContentType, signing.Message{ID: j.EventID, Type: j.EventType, Timestamp: at, Body: j.Body})
 	if r.Outcome != store.AttemptDelivered {
-		d.redactor.attempt(&r.Attempt)
+		newRedactor(d.hidden).attempt(&r.Attempt)
 	}
 	return r
 }

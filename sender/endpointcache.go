@@ -242,7 +242,7 @@ func (c *endpointCache) destination(le *liveEndpoint, now time.Time) (_ *destina
 	if err := dest.addHeaders(le.opened.headers); err != nil {
 		return nil, nil, fmt.Errorf("sender: %s: %w", le.ID, err)
 	}
-	dest.timeout, dest.redactor = le.Timeout, newRedactor(le.opened)
+	dest.timeout, dest.hidden = le.Timeout, le.opened
 	le.dest, le.schedule, le.until = dest, schedule, until
 	return dest, schedule, nil
 }

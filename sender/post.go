@@ -144,8 +144,8 @@ type destination struct {
 	request *http.Request // without a context, body and signature
 	keys    []signing.Key
 
-	timeout  time.Duration // 0: the poster's
-	redactor *redactor     // nil: nothing that the receiver might echo is secret
+	timeout time.Duration // 0: the poster's
+	hidden  *opened       // what the receiver might echo and no log may show; nil: nothing
 }
 
 // newDestination prepares requests to a URL that parseEndpointURL returned, signed

@@ -30,17 +30,16 @@ type redactor struct {
 }
 
 func newRedactor(o *opened) *redactor {
+	r := &redactor{}
+	if o == nil {
+		return r
+	}
 	var texts []string
 	add := func(text string, least int) {
 		if len(text) < least {
 			return
 		}
-		plain, _ := json.Marshal(text) // strings are never refused
-		var unescaped bytes.Buffer
-		enc := json.NewEncoder(&unescaped)
-		enc.SetEscapeHTML(false)
-		_ = enc.Encode(text)
-		texts = append(texts, text, strings.Trim(string(plain), `"`), strings.Trim(unescaped.String(), "\"\n"), url.QueryEscape(text), url.PathEscape(text))
+		texts = append(texts, text, jsonText(text, true), jsonText(text, false), url.QueryEscape(text), url.PathEscape(text))
 	}
 	for _, s := range o.secrets {
 		add(s.Reveal(), minRedacted)
@@ -59,18 +58,24 @@ func newRedactor(o *opened) *redactor {
 		}
 	}
 	slices.SortFunc(texts, func(a, b string) int { return cmp.Or(cmp.Compare(len(b), len(a)), strings.Compare(a, b)) })
-	r := &redactor{}
 	for _, text := range slices.Compact(texts) {
 		r.needles = append(r.needles, []byte(text))
 	}
 	return r
 }
 
+// jsonText returns what stands between the quotes where text is in JSON, as the
+// encoders write it that escape <, > and & or that do not.
+func jsonText(text string, escapeHTML bool) string {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(escapeHTML)
+	_ = enc.Encode(text) // strings are never refused
+	return strings.TrimSuffix(b.String(), "\"\n")[1:]
+}
+
 // attempt redacts what an attempt has of the receiver's answer.
 func (r *redactor) attempt(a *store.Attempt) {
-	if r == nil {
-		return
-	}
 	a.ResponseHeader = r.text(a.ResponseHeader)
 	a.ResponseBody = r.tail(r.text(a.ResponseBody))
 	if a.Error != "" {
