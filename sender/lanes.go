@@ -33,6 +33,7 @@ type lanes struct {
 	free       int
 	handedOff  int  // slots in use by deliveries that were not claimed
 	unproven   int  // attempts under way at endpoints that have never answered in time
+	strangers  bool // the last claim that found anything found such endpoints; or none did yet
 	backlogged bool // the last claim found work: a quarter of the slots is for claims
 	closed     bool // no more hand-offs: the Sender is not running
 	byEndpoint map[int64]*lane
@@ -63,7 +64,7 @@ type lane struct {
 
 func newLanes(slots int) *lanes {
 	return &lanes{
-		slots: slots, maxRoom: max(1, slots/2), free: slots, closed: true,
+		slots: slots, maxRoom: max(1, slots/2), free: slots, closed: true, strangers: true,
 		byEndpoint: make(map[int64]*lane),
 		busy:       make(map[int64]*lane),
 		waiting:    make(map[int64]*lane),
@@ -118,7 +119,9 @@ func (l *lanes) roomLeft(la *lane) int {
 }
 
 // wary reports whether unknown endpoints have to prove themselves with one attempt.
-func (l *lanes) wary() bool { return l.unproven >= max(1, l.slots/4) }
+func (l *lanes) wary() bool { return l.unproven >= l.quarter() }
+
+func (l *lanes) quarter() int { return max(1, l.slots/4) }
 
 // matters reports whether claims must hear of the endpoint, since they would give it
 // too much. Of those that are only slow some are remembered and not all: what is
@@ -155,7 +158,7 @@ func (l *lanes) reserve(endpoint int64, now time.Time) bool {
 	}
 	la := l.lane(endpoint, now)
 	ok := !la.backlog && l.roomLeft(la) > 0 && now.After(la.until) && l.free > 0 &&
-		(!l.backlogged || l.handedOff < l.slots-max(1, l.slots/4)) && (!la.slow(now) || l.slowRoom(now) > 0)
+		(!l.backlogged || l.handedOff < l.slots-l.quarter()) && (!la.slow(now) || l.slowRoom(now) > 0)
 	if !ok {
 		l.note(la)
 		return false
@@ -211,6 +214,9 @@ func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, 
 		l.backlogged = true // the next slot to become free wakes the claims
 		return 0, nil, 0
 	}
+	if l.strangers {
+		slots = min(slots, l.quarter()) // with the room of unknown ones, one claim could take all
+	}
 	l.free -= slots
 	l.offers++
 	room = make(map[int64]int, len(l.busy))
@@ -247,10 +253,12 @@ func (l *lanes) claimed(slots int, room map[int64]int, defaultRoom int, jobs []*
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	got := make(map[int64]int, 16)
+	l.strangers = l.strangers && len(jobs) == 0
 	for _, j := range jobs {
 		la := l.lane(j.ID.Endpoint, now)
 		l.take(la)
 		got[la.endpoint]++
+		l.strangers = l.strangers || !la.proven
 	}
 	l.free += slots - len(jobs)
 	l.backlogged = len(jobs) > 0

@@ -162,6 +162,7 @@ func TestLanesBacklogIsNotOvertaken(t *testing.T) {
 
 func TestLanesDeliveryStoredDuringAClaimIsNotForgotten(t *testing.T) {
 	w := newLaneWorld(t, 64)
+	w.strangers = false
 	slots, room, defaultRoom := w.offer(claimBatch, w.now)
 	require.False(t, w.reserve(1, w.now), "the claim has all slots")
 	require.True(t, w.stored(1, w.now), "the claim may have looked already")
@@ -188,9 +189,10 @@ func TestLanesSlowEndpointsShareHalf(t *testing.T) {
 	ready := make(map[int64]int)
 	for i := range int64(10) {
 		ready[i] = 1000
+		w.end(w.hand(i), wentBadly) // in time: it is not unknown
 	}
-	first := w.claim(ready)
-	require.Len(t, first, 10*initialRoom, "nobody knows yet")
+	first := append(w.claim(ready), w.claim(ready)...)
+	require.Len(t, first, 10*initialRoom, "nobody knows that they are slow")
 	w.now = w.now.Add(2 * time.Second)
 	require.Empty(t, w.claim(ready), "more than half is theirs already")
 	for i := int64(100); i < 105; i++ {
@@ -379,6 +381,26 @@ func TestUnknownEndpointsAreTriedOneByOneWhereHalfIsSlow(t *testing.T) {
 	w.now = w.now.Add(2 * slowAfter)
 	_, _, after := w.offer(claimBatch, w.now)
 	require.Equal(t, 1, after, "the slow ones have their half; one attempt each tells about the others")
+}
+
+func TestLanesAClaimOfUnknownEndpointsGetsAQuarter(t *testing.T) {
+	w := newLaneWorld(t, 64)
+	ready := make(map[int64]int)
+	for i := range int64(100) {
+		ready[i] = 10
+	}
+	require.Empty(t, w.claim(nil), "an empty claim tells nothing")
+	first := w.claim(ready)
+	require.Len(t, first, 16)
+	require.LessOrEqual(t, len(w.claim(ready)), 16)
+	for _, j := range first {
+		w.end(j, wentWell)
+	}
+	known := first[0].ID.Endpoint
+	require.NotEmpty(t, w.claim(map[int64]int{known: 1}))
+	slots, room, defaultRoom := w.offer(claimBatch, w.now)
+	require.Greater(t, slots, 16, "all that the last claim found are known")
+	w.claimed(slots, room, defaultRoom, nil, false, 0, w.now)
 }
 
 func TestUnknownEndpointsAreTriedOneByOneWhereAQuarterHasNotAnswered(t *testing.T) {

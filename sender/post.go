@@ -75,8 +75,10 @@ type HTTPOptions struct {
 	// WrapTransport, unless nil, returns a RoundTripper around the one it is given,
 	// for tracing or metrics; what it returns need not call it, as in a test. It
 	// stands above the guard of Egress, which it can't lift. It must not follow
-	// redirects, nor repeat requests. Bodies and headers of requests belong to it
-	// only until RoundTrip returns.
+	// redirects, nor repeat requests, and it must return when the request's context
+	// ends: until it does, its delivery keeps one of Options.MaxInFlight, as one of a
+	// slow endpoint, and what it returns later counts as a timeout. Bodies and headers
+	// of requests belong to it only until RoundTrip returns.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 }
 
