@@ -371,7 +371,7 @@ func (s *Sender) checkEndpoint(ep *store.Endpoint) error {
 	if err := s.cfg.checkTimeout(ep.Timeout); err != nil {
 		return err
 	}
-	if err := s.cfg.checkHeaders(ep.Config.Headers); err != nil {
+	if err := s.cfg.checkHeaders(ep.Headers); err != nil {
 		return err
 	}
 	if err := checkText("Description", ep.Description, maxDescription); err != nil {
@@ -415,8 +415,8 @@ func checkText(field, text string, limit int) error {
 // public is an endpoint as applications see it: without ciphertext, which is of no
 // use to them.
 func public(ep store.Endpoint) store.Endpoint {
-	ep.Sealed = ep.Sealed.Clone()
-	for _, v := range ep.Values() {
+	ep.Sealed = store.CloneSealed(ep.Sealed)
+	for _, v := range ep.SealedValues() {
 		v.Sealed = nil
 	}
 	return ep

@@ -92,9 +92,9 @@ func (c *config) setHeaders(ep *store.Endpoint, headers Headers) error {
 		values = append(values, sealed)
 	}
 	slices.SortFunc(values, func(a, b store.SealedHeader) int { return strings.Compare(a.Name, b.Name) })
-	ep.HeaderValues, ep.Config.Headers = values, nil
+	ep.HeaderValues, ep.Headers = values, nil
 	for i := range values {
-		ep.Config.Headers = append(ep.Config.Headers, values[i].Name)
+		ep.Headers = append(ep.Headers, values[i].Name)
 	}
 	return nil
 }

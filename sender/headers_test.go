@@ -27,12 +27,12 @@ func TestCustomHeaders(t *testing.T) {
 			all := shop.Requests()
 			return all[len(all)-1].Header
 		}
-		ep, secret, err := w.CreateEndpoint(t.Context(), sender.EndpointSpec{
+		ep, _, err := w.CreateEndpoint(t.Context(), sender.EndpointSpec{
 			URL: "https://shop.example/", EventTypes: []string{"*"}, NoTestEvent: true,
 			Headers: sender.Headers{"authorization": "Bearer abc.def", "X-Tenant": "7"},
 		})
 		require.NoError(t, err)
-		require.Equal(t, []string{"Authorization", "X-Tenant"}, ep.Config.Headers)
+		require.Equal(t, []string{"Authorization", "X-Tenant"}, ep.Headers)
 		require.Len(t, ep.HeaderValues, 2)
 		require.Nil(t, ep.HeaderValues[0].Sealed)
 		got := last()
@@ -42,7 +42,7 @@ func TestCustomHeaders(t *testing.T) {
 		// An edit sets some, removes some and leaves the others alone.
 		ep, err = w.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Headers: sender.Headers{"X-TENANT": "", "X-Region": "eu", "X-Absent": ""}})
 		require.NoError(t, err)
-		require.Equal(t, []string{"Authorization", "X-Region"}, ep.Config.Headers)
+		require.Equal(t, []string{"Authorization", "X-Region"}, ep.Headers)
 		got = last()
 		require.Equal(t, "Bearer abc.def", got.Get("Authorization"))
 		require.Equal(t, "eu", got.Get("X-Region"))
@@ -60,7 +60,7 @@ func TestCustomHeaders(t *testing.T) {
 		require.NoError(t, err)
 		_, err = w.EnableEndpoint(t.Context(), ep.ID)
 		require.NoError(t, err)
-		_, secret, err = w.RotateSecret(t.Context(), ep.ID, &sender.Rotation{Overlap: -1})
+		_, secret, err := w.RotateSecret(t.Context(), ep.ID, &sender.Rotation{Overlap: -1})
 		require.NoError(t, err)
 		got = last()
 		require.Equal(t, "Bearer new", got.Get("Authorization"))
@@ -78,7 +78,7 @@ func TestCustomHeaders(t *testing.T) {
 		require.NoError(t, w.DeleteEndpoint(t.Context(), ep.ID))
 		gone := w.current(&w.Tenant, ep)
 		require.Empty(t, gone.HeaderValues)
-		require.Equal(t, []string{"Authorization", "X-Region"}, gone.Config.Headers, "the record stays readable")
+		require.Equal(t, []string{"Authorization", "X-Region"}, gone.Headers, "the record stays readable")
 	})
 }
 

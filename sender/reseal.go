@@ -34,7 +34,7 @@ func (s *Sender) SealedUnder(ctx context.Context) (map[string]int, error) {
 			return nil, err
 		}
 		for i := range eps {
-			for _, v := range eps[i].Values() {
+			for _, v := range eps[i].SealedValues() {
 				counts[v.KeyID]++
 			}
 		}

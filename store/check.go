@@ -68,7 +68,7 @@ func CheckEndpoint(ep *Endpoint, action Action, actor string) error {
 		return fmt.Errorf("%w: the header values of endpoint %s are not those of the headers %q", ErrInvalid, ep.ID, ep.Headers)
 	}
 	seen := make(map[string]bool)
-	for _, v := range ep.Values() {
+	for _, v := range ep.SealedValues() {
 		if v.ID == "" || seen[v.ID] || !IsText(v.ID) || !IsText(v.KeyID) {
 			return fmt.Errorf("%w: endpoint %s has a sealed value without an id, or two with the same one", ErrInvalid, ep.ID)
 		}

@@ -38,8 +38,8 @@ type SealedHeader struct {
 	Name string `json:"name"` // canonical
 }
 
-// Values returns the places of all values, secrets first.
-func (s *Sealed) Values() []*SealedValue {
+// SealedValues returns the places of all values, secrets first.
+func (s *Sealed) SealedValues() []*SealedValue {
 	all := make([]*SealedValue, 0, len(s.Secrets)+len(s.HeaderValues))
 	for i := range s.Secrets {
 		all = append(all, &s.Secrets[i].SealedValue)
@@ -58,38 +58,38 @@ type Resealed struct {
 
 // What follows is for implementations.
 
-// Clone returns a copy that shares no memory with s, its times as databases keep
-// them: in UTC, to the microsecond.
-func (s Sealed) Clone() Sealed {
+// CloneSealed returns a copy that shares no memory with s, its times as databases
+// keep them: in UTC, to the microsecond.
+func CloneSealed(s Sealed) Sealed {
 	s.Secrets, s.HeaderValues = slices.Clone(s.Secrets), slices.Clone(s.HeaderValues)
 	for i := range s.Secrets {
 		if at := &s.Secrets[i].ExpiresAt; !at.IsZero() {
 			*at = at.UTC().Truncate(time.Microsecond)
 		}
 	}
-	for _, v := range s.Values() {
+	for _, v := range s.SealedValues() {
 		v.Sealed = slices.Clone(v.Sealed)
 	}
 	return s
 }
 
-// Keep gives the values of s that old has as well, by their IDs, the ciphertexts
-// of old: s may have been read before those were sealed anew. It is the part of
-// [Endpoints.UpdateEndpoint] that concerns them.
-func (s Sealed) Keep(old Sealed) Sealed {
-	stored := make([]SealedValue, 0, len(old.Secrets)+len(old.HeaderValues))
-	for _, v := range old.Values() {
-		stored = append(stored, *v)
+// KeepSealed is the part of [Endpoints.UpdateEndpoint] that concerns sealed values:
+// it returns the given ones, those of them that are stored already with the
+// ciphertext that is stored.
+func KeepSealed(given, stored Sealed) Sealed {
+	var values []SealedValue
+	for _, v := range stored.SealedValues() {
+		values = append(values, *v)
 	}
-	s, _ = s.Clone().take(stored)
-	return s
+	kept, _ := takeCiphertexts(given, values)
+	return kept
 }
 
-// Reseal is the part of [Upkeep.Reseal] that concerns one endpoint: it returns s
-// with the ciphertexts of values and without the secrets that have expired at now,
-// and whether that differs from s.
-func (s Sealed) Reseal(values []SealedValue, now time.Time) (_ Sealed, changed bool) {
-	s, changed = s.Clone().take(values)
+// ReplaceSealed is the part of [Upkeep.Reseal] that concerns one endpoint: it returns
+// what is stored with the ciphertexts of values and without the secrets that have
+// expired at now, and whether that is a change.
+func ReplaceSealed(stored Sealed, values []SealedValue, now time.Time) (_ Sealed, changed bool) {
+	s, changed := takeCiphertexts(stored, values)
 	n := len(s.Secrets)
 	s.Secrets = slices.DeleteFunc(s.Secrets, func(sec SealedSecret) bool {
 		return !sec.ExpiresAt.IsZero() && !now.Before(sec.ExpiresAt)
@@ -97,13 +97,14 @@ func (s Sealed) Reseal(values []SealedValue, now time.Time) (_ Sealed, changed b
 	return s, changed || len(s.Secrets) < n
 }
 
-// take gives the values of s the given ciphertexts, by their IDs.
-func (s Sealed) take(values []SealedValue) (_ Sealed, changed bool) {
+// takeCiphertexts returns a copy of s with the given ciphertexts, by their IDs.
+func takeCiphertexts(s Sealed, values []SealedValue) (_ Sealed, changed bool) {
+	s = CloneSealed(s)
 	given := make(map[string]*SealedValue, len(values))
 	for i := range values {
 		given[values[i].ID] = &values[i]
 	}
-	for _, v := range s.Values() {
+	for _, v := range s.SealedValues() {
 		if g := given[v.ID]; g != nil && (g.KeyID != v.KeyID || !slices.Equal(g.Sealed, v.Sealed)) {
 			v.KeyID, v.Sealed = g.KeyID, slices.Clone(g.Sealed)
 			changed = true

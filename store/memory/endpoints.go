@@ -38,7 +38,7 @@ func (s *Store) CreateEndpoint(ctx context.Context, in store.Endpoint, action st
 		Num:       int64(len(s.endpoints)) + 1,
 		Config:    cloneConfig(in.Config),
 		URLKey:    in.URLKey,
-		Sealed:    in.Sealed.Clone(),
+		Sealed:    store.CloneSealed(in.Sealed),
 		CreatedAt: now,
 	}
 	s.endpoints = append(s.endpoints, ep)
@@ -75,7 +75,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, in store.Endpoint, action st
 	now := s.now().time()
 	old := ep.Config
 	delete(w.byURL, ep.URLKey)
-	ep.Config, ep.URLKey, ep.Sealed = cloneConfig(in.Config), in.URLKey, in.Keep(ep.Sealed)
+	ep.Config, ep.URLKey, ep.Sealed = cloneConfig(in.Config), in.URLKey, store.KeepSealed(in.Sealed, ep.Sealed)
 	switch {
 	case ep.State == store.Deleted:
 		ep.Sealed = store.Sealed{}
@@ -229,7 +229,7 @@ func (s *Store) named(scope store.Scope, id string) (*endpoint, error) {
 func (ep *endpoint) record() store.Endpoint {
 	r := ep.Endpoint
 	r.Config = cloneConfig(r.Config)
-	r.Sealed = r.Sealed.Clone()
+	r.Sealed = store.CloneSealed(r.Sealed)
 	return r
 }
 

@@ -168,7 +168,7 @@ func (s *Store) Reseal(ctx context.Context, list []store.Resealed) (int, error) 
 			continue
 		}
 		var changed bool
-		if ep.Sealed, changed = ep.Sealed.Reseal(r.Values, now); changed {
+		if ep.Sealed, changed = store.ReplaceSealed(ep.Sealed, r.Values, now); changed {
 			n++
 		}
 	}

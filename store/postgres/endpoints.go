@@ -214,7 +214,7 @@ func changeEndpoint(ctx context.Context, q querier, ep store.Endpoint, action st
 	case old.Version != ep.Version:
 		return old, fmt.Errorf("%w: %s has version %d, not %d", store.ErrChanged, ep.ID, old.Version, ep.Version)
 	}
-	ep.Sealed = ep.Keep(old.Sealed)
+	ep.Sealed = store.KeepSealed(ep.Sealed, old.Sealed)
 	if ep.State == store.Deleted {
 		ep.Sealed = store.Sealed{}
 		if _, err := q.exec(ctx, "INSERT INTO hookpost.deleted (endpoint) VALUES ($1)", old.Num); err != nil {
@@ -273,7 +273,7 @@ func encodeEndpoint(ep store.Endpoint) (config, secrets string, err error) {
 }
 
 func encodeSealed(ep *store.Endpoint) (string, error) {
-	text, err := json.Marshal(ep.Sealed.Clone()) // its times are as stored
+	text, err := json.Marshal(store.CloneSealed(ep.Sealed)) // its times are as stored
 	if err != nil {
 		return "", fmt.Errorf("%w: secrets of endpoint %s cannot be stored", store.ErrInvalid, ep.ID)
 	}

@@ -260,7 +260,7 @@ func (s *Store) Reseal(ctx context.Context, list []store.Resealed) (n int, err e
 				continue
 			}
 			changed := false
-			if ep.Sealed, changed = ep.Sealed.Reseal(values, now); !changed {
+			if ep.Sealed, changed = store.ReplaceSealed(ep.Sealed, values, now); !changed {
 				continue
 			}
 			text, err := encodeSealed(ep)

@@ -154,7 +154,7 @@ func changeEndpoint(x execer, ep store.Endpoint, now int64, action store.Action,
 	if err != nil {
 		return old, err
 	}
-	ep.Sealed = ep.Keep(old.Sealed)
+	ep.Sealed = store.KeepSealed(ep.Sealed, old.Sealed)
 	if ep.State == store.Deleted {
 		ep.Sealed = store.Sealed{}
 		if _, err := x.exec("INSERT INTO hookpost_deleted (endpoint) VALUES (?)", old.Num); err != nil {
@@ -216,7 +216,7 @@ func encodeEndpoint(ep store.Endpoint) (config, secrets string, err error) {
 }
 
 func encodeSealed(ep *store.Endpoint) (string, error) {
-	text, err := json.Marshal(ep.Sealed.Clone()) // its times are as stored
+	text, err := json.Marshal(store.CloneSealed(ep.Sealed)) // its times are as stored
 	if err != nil {
 		return "", fmt.Errorf("%w: secrets of endpoint %s cannot be stored", store.ErrInvalid, ep.ID)
 	}

@@ -222,7 +222,7 @@ func (s *Store) Reseal(ctx context.Context, list []store.Resealed) (n int, err e
 				continue
 			}
 			ep, changed := &stored[0], false
-			if ep.Sealed, changed = ep.Sealed.Reseal(r.Values, now); !changed {
+			if ep.Sealed, changed = store.ReplaceSealed(ep.Sealed, r.Values, now); !changed {
 				continue
 			}
 			text, err := encodeSealed(ep)

@@ -205,7 +205,7 @@ func (s undoesReseal) UpdateEndpoint(ctx context.Context, ep store.Endpoint, act
 	out, err := s.Store.UpdateEndpoint(ctx, ep, action, actor)
 	if err == nil {
 		_, err = s.Reseal(ctx, []store.Resealed{{
-			EndpointKey: store.EndpointKey{Scope: ep.Scope, Num: out.Num}, Values: []store.SealedValue{*ep.Values()[0]},
+			EndpointKey: store.EndpointKey{Scope: ep.Scope, Num: out.Num}, Values: []store.SealedValue{*ep.SealedValues()[0]},
 		}})
 		out.Sealed = ep.Sealed
 	}

@@ -51,7 +51,7 @@ func endpointRoundTrip(w *world) {
 	ep.Num, ep.Version, ep.CreatedAt, ep.EnabledAt = 99, 99, time.Unix(1, 0), time.Unix(1, 0)
 	ep.Health = store.Health{Failures: 9, FailingSince: time.Unix(1, 0), HoldUntil: time.Unix(1<<33, 0), LastSuccess: time.Unix(1, 0)}
 	want := ep
-	want.Sealed = ep.Sealed.Clone()
+	want.Sealed = store.CloneSealed(ep.Sealed)
 	want.EventTypes = slices.Clone(ep.EventTypes)
 
 	from := w.now()
@@ -209,7 +209,7 @@ func endpointDelete(w *world) {
 	got, err := w.st.UpdateEndpoint(w.ctx(), del, store.WasDeleted, "ann")
 	w.must(err, "UpdateEndpoint to deleted")
 	for _, got := range []store.Endpoint{got, w.reload(ep)} {
-		if got.State != store.Deleted || len(got.Values()) != 0 || got.Version != 2 {
+		if got.State != store.Deleted || len(got.SealedValues()) != 0 || got.Version != 2 {
 			w.Errorf("deleted endpoint reads %+v, want it deleted in version 2 without secrets, though they were handed in", got)
 		}
 		if got.URL != ep.URL {

@@ -22,7 +22,7 @@ func sealedChecks() []check {
 // anew returns every value of the endpoint, sealed under another key.
 func anew(ep store.Endpoint, kid string) store.Resealed {
 	r := store.Resealed{EndpointKey: store.EndpointKey{Scope: ep.Scope, Num: ep.Num}}
-	for _, v := range ep.Values() {
+	for _, v := range ep.SealedValues() {
 		r.Values = append(r.Values, store.SealedValue{ID: v.ID, KeyID: kid, Sealed: []byte(kid + " " + v.ID)})
 	}
 	return r
@@ -30,8 +30,8 @@ func anew(ep store.Endpoint, kid string) store.Resealed {
 
 // sealedAnew is what an endpoint holds after that.
 func sealedAnew(ep store.Endpoint, kid string) store.Sealed {
-	s := ep.Sealed.Clone()
-	for _, v := range s.Values() {
+	s := store.CloneSealed(ep.Sealed)
+	for _, v := range s.SealedValues() {
 		v.KeyID, v.Sealed = kid, []byte(kid+" "+v.ID)
 	}
 	return s
@@ -39,7 +39,7 @@ func sealedAnew(ep store.Endpoint, kid string) store.Sealed {
 
 // keys returns the ids of the keys that the endpoint's values are sealed under.
 func keys(ep store.Endpoint) (ids []string) {
-	for _, v := range ep.Values() {
+	for _, v := range ep.SealedValues() {
 		ids = append(ids, v.KeyID)
 	}
 	slices.Sort(ids)
@@ -127,7 +127,7 @@ func resealOutlivesEdits(w *world) {
 	dropped.Headers, dropped.HeaderValues, dropped.Secrets = nil, nil, got.Secrets[:1]
 	got, err = w.st.UpdateEndpoint(w.ctx(), dropped, store.SecretRevoked, "ann")
 	w.must(err, "UpdateEndpoint that drops values")
-	if read := w.reload(old); len(got.Values()) != 1 || len(read.Values()) != 1 {
+	if read := w.reload(old); len(got.SealedValues()) != 1 || len(read.SealedValues()) != 1 {
 		w.Errorf("values that an update leaves out are still there: %+v", got.Sealed)
 	}
 }
