@@ -62,6 +62,9 @@ func (h Headers) MarshalText() ([]byte, error) { return []byte(h.String()), nil 
 // setHeaders seals the values of headers into an endpoint. One with an empty value
 // is removed; those that are not named stay.
 func (c *config) setHeaders(ep *store.Endpoint, headers Headers) error {
+	if len(headers) > 2*maxHeaders { // as many to remove and as many to set
+		return &EndpointError{"Headers", fmt.Sprintf("are %d, more than %d", len(headers), maxHeaders)}
+	}
 	given := make(map[string]string, len(headers))
 	for name, value := range headers {
 		if !validHeaderName(name) {

@@ -17,6 +17,9 @@ const (
 	resealBreath = 50 * time.Millisecond // between steps
 	resealPause  = time.Minute           // after trouble
 	resealEvery  = time.Hour
+	// resealFailures is after how many endpoints in a row the keyring is taken to be
+	// away. One whose value it can't cope with does not stop the others.
+	resealFailures = 3
 )
 
 // SealedUnder says how many signing secrets and header values are sealed under
@@ -94,21 +97,25 @@ func (s *Sender) reseal(ctx context.Context, after int64) (last int64, err error
 		return after, err
 	}
 	var list []store.Resealed
-	var away error
+	var away error // of the keyring's service, say
+	failed := 0    // endpoints in a row
 	last = after
 	for i := range page {
 		r, err := s.sealAnew(&page[i], current, now)
+		if len(r.Values) > 0 || hasExpired(&page[i], now) {
+			list = append(list, r)
+		}
 		if err != nil && !errors.Is(err, keyring.ErrUnknownKey) && !errors.Is(err, keyring.ErrOpen) {
-			away = err // the keyring's service, say: the rest would fare no better
-			break
+			away = err
+			if failed++; failed == resealFailures {
+				break
+			}
+			continue
 		}
 		if err != nil {
 			s.trouble.report("hookpost: an endpoint can't be sent to", err, "endpoint", page[i].ID)
 		}
-		if len(r.Values) > 0 || hasExpired(&page[i], now) {
-			list = append(list, r)
-		}
-		last = page[i].Num
+		last, away, failed = page[i].Num, nil, 0
 	}
 	if len(list) > 0 {
 		if _, err := s.st.Reseal(ctx, list); err != nil {

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -159,6 +160,52 @@ func TestResealWithALostKey(t *testing.T) {
 		require.Contains(t, b.log.String(), `sealed under key \"2025\"`)
 		require.Contains(t, b.log.String(), lost.ID)
 	})
+}
+
+// From plaintext to a keyring it is the same.
+func TestResealPlaintext(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		eps := b.fill(b.sender(b.mem, Options{PlaintextSecrets: true}), 2)
+		ring := keysOf(t, newKey(t, "2027"))
+		both := b.start(b.mem, Options{Keyring: keyring.Migrate(ring, keyring.Plaintext)})
+		b.pass(time.Second)
+		b.end(both)
+		s := b.start(b.mem, Options{Keyring: ring})
+		under, err := s.SealedUnder(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, map[string]int{"2027": 4}, under)
+		b.sendAll(s, eps)
+	})
+}
+
+// pickyRing can't cope with what belongs to one endpoint, and does not say so as it
+// should.
+type pickyRing struct {
+	keyring.Sealer
+	endpoint string
+}
+
+func (r *pickyRing) Open(dst []byte, kid string, sealed, associated []byte) ([]byte, error) {
+	if bytes.Contains(associated, []byte(r.endpoint)) {
+		return nil, errService
+	}
+	return r.Sealer.Open(dst, kid, sealed, associated)
+}
+
+// One value that the keyring can't cope with does not keep the others from being
+// sealed anew.
+func TestResealPastABadValue(t *testing.T) {
+	for _, bad := range []int{0, 1, 4} {
+		inBubble(t, func(t *testing.T, b *bubble) {
+			oldKey, freshKey := newKey(t, "2026"), newKey(t, "2027")
+			eps := b.fill(b.sender(b.mem, Options{Keyring: keysOf(t, oldKey)}), 5)
+			s := b.start(b.mem, Options{Keyring: &pickyRing{keysOf(t, freshKey, oldKey), eps[bad].ID}})
+			b.pass(time.Second)
+			under, err := s.SealedUnder(t.Context())
+			require.NoError(t, err)
+			require.Equal(t, map[string]int{"2026": 2, "2027": 8}, under)
+		})
+	}
 }
 
 // serviceRing is a keyring that asks a service, which may be away.

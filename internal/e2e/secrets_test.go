@@ -351,7 +351,8 @@ func TestSecretsStayHidden(t *testing.T) {
 			require.Equal(t, i == 2, now.State == store.Deleted)
 			v.show(history, x, now)
 		}
-		v.show(hooks, acme, *acme, freshKey)
+		v.stop(t, hooks)
+		v.show(hooks, acme, freshKey)
 
 		dump, shown := v.dump(t), []byte(v.logged())
 		v.requireHidden(t, "the database", dump)
