@@ -23,8 +23,8 @@ const (
 // starts small, grows with each success while half of it is in use, and is halved
 // by a timeout. Endpoints with an attempt older than a second, or whose last one
 // was, share at most half of the slots. While endpoints that have never answered in
-// time hold a quarter of the slots, each gets but one more: after a restart hundreds
-// of dead ones may be among them.
+// time hold a quarter of the slots, each of them gets one attempt: after a restart
+// hundreds may be dead.
 type lanes struct {
 	slots   int
 	maxRoom int // of one endpoint
