@@ -21,7 +21,7 @@ func (s *Sender) attempt(ctx context.Context, j *job) {
 		s.lanes.block(j.ID.Endpoint, time.Second, now)
 		s.giveBack(j, now)
 		return
-	case ctx.Err() != nil || !s.leaseLasts(j, now) || j.endpoint.off.Load():
+	case ctx.Err() != nil || j.endpoint.off.Load():
 		s.giveBack(j, now)
 		return
 	case j.Erased:
@@ -29,11 +29,15 @@ func (s *Sender) attempt(ctx context.Context, j *job) {
 		s.settler.put(j, store.Settlement{Verdict: store.Exhaust, Reason: "the payload was erased"})
 		return
 	}
-	at := s.clock.at(now)
-	dest, schedule, err := s.cache.destination(j.endpoint, at)
+	dest, schedule, err := s.cache.destination(j.endpoint, s.clock.at(now))
 	if err != nil {
 		s.trouble.report("hookpost: an endpoint can't be sent to", err, "endpoint", j.endpoint.ID)
 		s.lanes.block(j.ID.Endpoint, blockFor, now)
+		s.giveBack(j, now)
+		return
+	}
+	now = time.Now() // a keyring that asks a service takes its time
+	if !s.leaseLasts(j, now) {
 		s.giveBack(j, now)
 		return
 	}
@@ -50,7 +54,7 @@ func (s *Sender) attempt(ctx context.Context, j *job) {
 		return
 	}
 	s.lanes.begin(j, now)
-	r := s.postSafely(ctx, dest, j, at)
+	r := s.postSafely(ctx, dest, j, s.clock.at(now))
 	after := time.Now()
 	if ctx.Err() != nil && r.Outcome != store.AttemptDelivered {
 		// Cut off by Stop: whether the receiver got it nobody knows. When the lease
@@ -83,7 +87,11 @@ func (s *Sender) postSafely(ctx context.Context, d *destination, j *job, at time
 			}}
 		}
 	}()
-	return s.poster.post(ctx, d, j.ContentType, signing.Message{ID: j.EventID, Type: j.EventType, Timestamp: at, Body: j.Body})
+	r = s.poster.post(ctx, d, j.ContentType, signing.Message{ID: j.EventID, Type: j.EventType, Timestamp: at, Body: j.Body})
+	if r.Outcome != store.AttemptDelivered {
+		newRedactor(d.hidden).attempt(&r.Attempt)
+	}
+	return r
 }
 
 // giveBack returns a lease unused.
@@ -97,5 +105,5 @@ func (s *Sender) giveBack(j *job, now time.Time) {
 // machine is suspended, the second can be set.
 func (s *Sender) leaseLasts(j *job, now time.Time) bool {
 	used := max(now.Sub(j.leasedAt), now.Round(0).Sub(j.leasedAt.Round(0)))
-	return used+s.cfg.HTTP.Timeout < s.cfg.Lease
+	return used+s.cfg.timeout(&j.endpoint.Endpoint) < s.cfg.Lease
 }

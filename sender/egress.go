@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"slices"
 
 	"github.com/hookpost/hookpost/internal/netguard"
@@ -14,7 +15,8 @@ import (
 // reach. The zero Egress therefore permits public addresses only: no loopback, no
 // private network, no link-local or otherwise special range. A host is resolved
 // once per connection, refused if any of its addresses is forbidden, and
-// connected to at an address that was checked. No proxy is used.
+// connected to at an address that was checked. A proxy is used only if it is set
+// here, whatever the environment says.
 type Egress struct {
 	// Allow permits addresses that are not public, such as 127.0.0.0/8 while
 	// developing. The addresses at which clouds hand out credentials stay forbidden.
@@ -36,6 +38,18 @@ type Egress struct {
 
 	// Resolver looks up hosts. Default: net.DefaultResolver.
 	Resolver Resolver
+
+	// Proxy, unless nil, is the HTTP proxy that all requests go through, such as
+	// http://user:password@proxy.internal:3128; its scheme is http or https, and it
+	// may have any address. https goes through CONNECT, http is sent to the proxy
+	// as it is.
+	//
+	// The proxy then looks up the hosts, and so it is the proxy that must refuse
+	// names of addresses that are not public: most do not by default. Here are still
+	// judged the spelling of hosts, Only, ports, hosts that are addresses, and the
+	// names of this machine. Resolver is not used. Answers of the proxy's own to
+	// http requests can't be told from those of receivers.
+	Proxy *url.URL
 }
 
 // Resolver looks up the addresses of a host. [*net.Resolver] is one.

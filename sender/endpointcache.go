@@ -40,13 +40,15 @@ type setMember struct {
 	endpoint *liveEndpoint
 }
 
-// liveEndpoint is one version of an endpoint, ready to be sent to. Its secrets are
-// opened at the first attempt.
+// liveEndpoint is one version of an endpoint, ready to be sent to. What is sealed
+// is opened at the first attempt and then kept: neither a key service that is away
+// nor the end of a secret's overlap stops an endpoint that was sent to before.
 type liveEndpoint struct {
 	store.Endpoint
 	off atomic.Bool // disabled or deleted since it was read
 
 	mu       sync.Mutex
+	opened   *opened // its sealed values
 	dest     *destination
 	schedule retry.Schedule
 	until    time.Time // when a secret expires and dest is to be made again; zero: never
@@ -191,6 +193,17 @@ func (c *endpointCache) changed(ep *store.Endpoint) {
 	}
 }
 
+// lost drops an endpoint whose sealed values can't be opened. They may have been
+// sealed anew since it was read, which changes no version.
+func (c *endpointCache) lost(le *liveEndpoint) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.sets, le.Scope)
+	if c.live[le.Num] == le {
+		delete(c.live, le.Num)
+	}
+}
+
 // destination returns where, how and on what schedule to send, opening the secrets
 // if need be. A keyring of the application's that panics makes an error.
 func (c *endpointCache) destination(le *liveEndpoint, now time.Time) (_ *destination, _ retry.Schedule, err error) {
@@ -208,10 +221,16 @@ func (c *endpointCache) destination(le *liveEndpoint, now time.Time) (_ *destina
 	if !ok {
 		return nil, nil, fmt.Errorf("sender: %s wants the schedule %q, which Options.Schedules does not have", le.ID, le.Schedule)
 	}
-	secrets, until, err := openSecrets(c.cfg.Keyring, &le.Endpoint, now)
-	if err != nil {
-		return nil, nil, err
+	if t := c.cfg.timeout(&le.Endpoint); t+minLeaseMargin > c.cfg.Lease {
+		return nil, nil, fmt.Errorf("sender: %s has a timeout of %s, for which Options.Lease, %s, is too short", le.ID, t, c.cfg.Lease)
 	}
+	if le.opened == nil {
+		if le.opened, err = openSealed(c.cfg.Keyring, &le.Endpoint, now); err != nil {
+			c.lost(le)
+			return nil, nil, err
+		}
+	}
+	secrets, until := le.opened.current(now)
 	keys, err := c.cfg.bind(le.Schemes, secrets)
 	if err != nil {
 		return nil, nil, fmt.Errorf("sender: %s: %w", le.ID, err)
@@ -220,6 +239,10 @@ func (c *endpointCache) destination(le *liveEndpoint, now time.Time) (_ *destina
 	if err != nil {
 		return nil, nil, err
 	}
+	if err := dest.addHeaders(le.opened.headers); err != nil {
+		return nil, nil, fmt.Errorf("sender: %s: %w", le.ID, err)
+	}
+	dest.timeout, dest.hidden = le.Timeout, le.opened
 	le.dest, le.schedule, le.until = dest, schedule, until
 	return dest, schedule, nil
 }

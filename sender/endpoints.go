@@ -20,6 +20,7 @@ const (
 	maxMetadata      = 50   // entries
 	maxMetadataKey   = 100  // bytes
 	maxMetadataValue = 1000 // bytes
+	minTimeout       = time.Second
 	maxEditTries     = 20
 )
 
@@ -37,13 +38,19 @@ type EndpointSpec struct {
 	Metadata    map[string]string // the application's own; at most 50 entries
 	Schedule    string            // a name from Options.Schedules; default Options.Schedule
 	Schemes     []string          // names of Options.Schemes; default all of them
+	Headers     Headers           // of its requests, such as Authorization; the values are sealed
+	// Timeout replaces HTTPOptions.Timeout for this endpoint: 1 s to 30 s, and a
+	// second less than Options.Lease. To connect, an attempt has no more than
+	// HTTPOptions.Timeout even so.
+	Timeout time.Duration
 
 	// Secret is the signing secret, if there is one already: that of an endpoint
 	// which moves here from another system. Older ones that its receiver may still
-	// rely on go into MoreSecrets, newest first. Private ed25519 keys
-	// (signing.NewPrivateKey) may stand here alone or beside shared secrets, with
-	// which signing.Standard then signs each request as well; what the receiver
-	// needs of one is its PublicKey. Default: a new shared secret is made.
+	// rely on go into MoreSecrets, newest first; all of them sign until they are
+	// revoked or rotated. Private ed25519 keys (signing.NewPrivateKey) may stand here
+	// alone or beside shared secrets, with which signing.Standard then signs each
+	// request as well; what the receiver needs of one is its PublicKey. Default: a new
+	// shared secret is made.
 	Secret      signing.Secret
 	MoreSecrets []signing.Secret
 	// Disabled creates the endpoint disabled, with the reason if given. A Reason
@@ -65,6 +72,10 @@ type EndpointEdit struct {
 	Metadata    map[string]string // replaces all of it
 	Schedule    *string
 	Schemes     []string
+	// Headers are set besides those that the endpoint has, whose values nobody can
+	// read to give them again. One with an empty value is removed.
+	Headers Headers
+	Timeout *time.Duration // 0: HTTPOptions.Timeout
 }
 
 // CreateEndpoint registers an endpoint and returns it with its signing secret: the
@@ -85,7 +96,7 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 		Scope: t.scope,
 		Config: store.Config{
 			URL: spec.URL, EventTypes: slices.Clone(spec.EventTypes), State: store.Enabled,
-			Schedule: spec.Schedule, Schemes: slices.Clone(spec.Schemes),
+			Schedule: spec.Schedule, Schemes: slices.Clone(spec.Schemes), Timeout: spec.Timeout,
 			Description: spec.Description, Metadata: maps.Clone(spec.Metadata),
 		},
 	}
@@ -97,6 +108,12 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 	}
 	by, err := actor(ctx)
 	if err != nil {
+		return none(err)
+	}
+	if ep.ID, err = newID("ep_"); err != nil {
+		return none(err)
+	}
+	if err := s.cfg.setHeaders(&ep, spec.Headers); err != nil {
 		return none(err)
 	}
 	if err := s.checkEndpoint(&ep); err != nil {
@@ -112,18 +129,14 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 		secret = signing.NewSecret()
 	}
 	secrets := append([]signing.Secret{secret}, spec.MoreSecrets...)
+	if len(secrets) > signing.MaxSecrets {
+		return none(&EndpointError{"MoreSecrets", fmt.Sprintf("has %d; with Secret there can be %d", len(spec.MoreSecrets), signing.MaxSecrets)})
+	}
 	if _, err := s.cfg.bind(ep.Schemes, secrets); err != nil {
 		return none(&EndpointError{"Secret", err.Error()})
 	}
-	if ep.ID, err = newID("ep_"); err != nil {
-		return none(err)
-	}
 	for _, sec := range secrets {
-		id, err := newID("sec_")
-		if err != nil {
-			return none(err)
-		}
-		sealed, err := sealSecret(s.cfg.Keyring, t.scope, ep.ID, id, sec)
+		sealed, err := sealSecret(s.cfg.Keyring, &ep, sec)
 		if err != nil {
 			return none(err)
 		}
@@ -146,7 +159,13 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 // whether or not the new selection would have them. Errors are those of
 // CreateEndpoint, store.ErrNotFound and store.ErrDeleted.
 func (t *Tenant) EditEndpoint(ctx context.Context, id string, edit EndpointEdit) (store.Endpoint, error) {
-	return t.change(ctx, id, store.Edited, func(ep *store.Endpoint) (bool, error) {
+	action := store.Edited
+	for _, value := range edit.Headers {
+		if value != "" {
+			action = store.HeadersSet
+		}
+	}
+	return t.change(ctx, id, action, func(ep *store.Endpoint) (bool, error) {
 		if edit.URL != nil {
 			ep.URL = *edit.URL
 		}
@@ -164,6 +183,12 @@ func (t *Tenant) EditEndpoint(ctx context.Context, id string, edit EndpointEdit)
 		}
 		if edit.Schemes != nil {
 			ep.Schemes = slices.Clone(edit.Schemes)
+		}
+		if edit.Timeout != nil {
+			ep.Timeout = *edit.Timeout
+		}
+		if err := t.sender.cfg.setHeaders(ep, edit.Headers); err != nil {
+			return false, err
 		}
 		return true, t.sender.checkEndpoint(ep)
 	})
@@ -203,10 +228,10 @@ func (t *Tenant) EnableEndpoint(ctx context.Context, id string) (store.Endpoint,
 }
 
 // DeleteEndpoint ends an endpoint for good: its pending deliveries are cancelled,
-// its secrets destroyed, its URL is free again. Its log stays readable.
+// its secrets and header values destroyed, its URL is free again. Its log stays readable.
 func (t *Tenant) DeleteEndpoint(ctx context.Context, id string) error {
 	_, err := t.change(ctx, id, store.WasDeleted, func(ep *store.Endpoint) (bool, error) {
-		ep.State, ep.Secrets = store.Deleted, nil
+		ep.State, ep.Sealed = store.Deleted, store.Sealed{}
 		return true, nil
 	})
 	if err == nil {
@@ -277,7 +302,7 @@ func (t *Tenant) Endpoints(ctx context.Context, q store.EndpointQuery) ([]store.
 }
 
 // EndpointHistory returns every change of an endpoint, oldest first: when, who,
-// and the values before and after, without secrets.
+// and the values before and after, without secrets and the values of headers.
 func (t *Tenant) EndpointHistory(ctx context.Context, id string) ([]store.Change, error) {
 	if t.err != nil {
 		return nil, t.err
@@ -346,6 +371,12 @@ func (s *Sender) checkEndpoint(ep *store.Endpoint) error {
 			return &EndpointError{"Schemes", fmt.Sprintf("%.100q is not in Options.Schemes, or is there twice", name)}
 		}
 	}
+	if err := s.cfg.checkTimeout(ep.Timeout); err != nil {
+		return err
+	}
+	if err := s.cfg.checkHeaders(ep.Headers); err != nil {
+		return err
+	}
 	if err := checkText("Description", ep.Description, maxDescription); err != nil {
 		return err
 	}
@@ -363,6 +394,17 @@ func (s *Sender) checkEndpoint(ep *store.Endpoint) error {
 	return nil
 }
 
+func (c *config) checkTimeout(d time.Duration) error {
+	switch {
+	case d == 0:
+	case d < minTimeout || d > store.MaxTimeout:
+		return &EndpointError{"Timeout", fmt.Sprintf("is %s; it must be from %s to %s", d, minTimeout, store.MaxTimeout)}
+	case d+minLeaseMargin > c.Lease:
+		return &EndpointError{"Timeout", fmt.Sprintf("is %s, and Options.Lease %s; a Lease of %s or more allows it", d, c.Lease, d+minLeaseMargin)}
+	}
+	return nil
+}
+
 func checkText(field, text string, limit int) error {
 	switch {
 	case len(text) > limit:
@@ -376,9 +418,9 @@ func checkText(field, text string, limit int) error {
 // public is an endpoint as applications see it: without ciphertext, which is of no
 // use to them.
 func public(ep store.Endpoint) store.Endpoint {
-	ep.Secrets = slices.Clone(ep.Secrets)
-	for i := range ep.Secrets {
-		ep.Secrets[i].Sealed = nil
+	ep.Sealed = store.CloneSealed(ep.Sealed)
+	for _, v := range ep.SealedValues() {
+		v.Sealed = nil
 	}
 	return ep
 }

@@ -25,6 +25,7 @@ const (
 	ClassDNS       = "dns"       // the host's addresses could not be found
 	ClassConnect   = "connect"   // nobody took the connection
 	ClassTLS       = "tls"       // the handshake failed, as with an expired certificate
+	ClassProxy     = "proxy"     // Egress.Proxy could not be reached or refused to connect
 	ClassBlocked   = "blocked"   // Egress forbids going there; no request was made
 	ClassClosed    = "closed"    // the connection ended before the answer
 	ClassProtocol  = "protocol"  // the answer was not HTTP as it should be
@@ -42,6 +43,7 @@ func classify(parent context.Context, err error, late bool) string {
 		blocked *netguard.BlockedError
 		dns     *net.DNSError
 		stage   *stageError
+		op      *net.OpError
 	)
 	switch {
 	case late:
@@ -52,6 +54,8 @@ func classify(parent context.Context, err error, late bool) string {
 		return ClassBlocked
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
 		return ClassTimeout
+	case errors.As(err, &op) && op.Op == "proxyconnect": // how net/http marks the way to the proxy
+		return ClassProxy
 	case errors.As(err, &dns):
 		return ClassDNS
 	case errors.As(err, &netErr) && netErr.Timeout():
@@ -106,6 +110,12 @@ func explain(class string, err error, timeout time.Duration) string {
 		return clean("could not connect: " + cause(err))
 	case ClassTLS:
 		return clean("the TLS handshake failed: " + cause(err))
+	case ClassProxy: // its name and address are nobody's business
+		var stage *stageError
+		if errors.As(err, &stage) {
+			return clean("the sender's egress proxy answered " + stage.err.Error())
+		}
+		return "the sender's egress proxy could not be reached"
 	case ClassClosed:
 		if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 			return "the receiver reset the connection before it answered"
@@ -144,6 +154,9 @@ func cause(err error) string {
 		err = stage.err
 	}
 	text := strings.TrimPrefix(err.Error(), "net/http: ")
+	if strings.Contains(text, "readLoopPeekFailLocked") { // net/http's own, with a verb of fmt in it
+		return "the receiver sent something before the request"
+	}
 	return strings.TrimPrefix(text, "HTTP/1.x transport connection broken: ")
 }
 

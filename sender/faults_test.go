@@ -2,13 +2,20 @@ package sender
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
+	"compress/gzip"
 	"context"
 	"crypto/tls"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/netip"
+	"os"
+	"runtime"
+	"runtime/metrics"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -17,6 +24,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hookpost/hookpost/retry"
 	"github.com/hookpost/hookpost/sender/sendertest"
 	"github.com/hookpost/hookpost/store"
 )
@@ -94,107 +102,309 @@ func reset(c net.Conn) {
 	c.Close()
 }
 
-func TestHostileReceivers(t *testing.T) {
-	const ok = "HTTP/1.1 200 OK\r\n"
-	const delivered = "" // the class of a success
-	for name, tc := range map[string]struct {
-		serve  func(net.Conn)
-		class  string
-		status int
-	}{
-		"accepts and hangs":     {hang, ClassTimeout, 0},
-		"drips the status line": {func(c net.Conn) { readRequest(c); forever(c, "H", 20*time.Millisecond) }, ClassTimeout, 0},
-		"drips headers slowly": {func(c net.Conn) {
+// ok is the first line of a success.
+const ok = "HTTP/1.1 200 OK\r\n"
+
+// then reads the request, writes text and goes on with more.
+func then(text string, more func(net.Conn)) func(net.Conn) {
+	return func(c net.Conn) {
+		readRequest(c)
+		_, _ = io.WriteString(c, text)
+		more(c)
+	}
+}
+
+// drip writes text slowly, without end.
+func drip(text string) func(net.Conn) {
+	return func(c net.Conn) { forever(c, text, 20*time.Millisecond) }
+}
+
+// flood writes text as fast as it goes, without end.
+func flood(text string) func(net.Conn) {
+	return func(c net.Conn) { forever(c, text, 0) }
+}
+
+// answers returns an answer without a body.
+func answers(statusLine string, header ...string) func(net.Conn) {
+	return says("HTTP/1.1 " + statusLine + "\r\nContent-Length: 0\r\n" + strings.Join(header, "\r\n") + "\r\n\r\n")
+}
+
+// bomb is a body of 64 MiB once it is unpacked, with its Content-Length.
+func bomb() string {
+	var packed bytes.Buffer
+	z := gzip.NewWriter(&packed)
+	zeros := make([]byte, 1<<20)
+	for range 64 {
+		_, _ = z.Write(zeros)
+	}
+	z.Close()
+	return fmt.Sprintf("Content-Encoding: gzip\r\nContent-Length: %d\r\n\r\n%s", packed.Len(), packed.Bytes())
+}
+
+// fault is something that a receiver does, and what has to come of it.
+type fault struct {
+	name  string
+	serve func(net.Conn)
+	// secure makes it a receiver behind TLS that is known as valid.example.
+	secure *tls.Config
+	url    string // in place of the receiver's
+	silent bool   // nobody accepts the connection
+
+	class  string // of the failure; empty: delivered
+	status int
+	// What follows for the delivery and its endpoint.
+	gone  bool          // the end of both
+	hold  time.Duration // of the endpoint
+	delay time.Duration // until the next attempt; default 5 min
+}
+
+// faults lists the ways of receivers to be broken or evil.
+func faults(t *testing.T) (list []fault, trust *authority) {
+	ca, stranger := newAuthority(t), newAuthority(t)
+	valid := ca.config(t, "valid.example")
+	expired := &tls.Config{MinVersion: tls.VersionTLS12, Certificates: []tls.Certificate{ca.certificate(t, time.Now().Add(-time.Hour), "valid.example")}}
+	old := ca.config(t, "valid.example")
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	both, onlyH2 := valid.Clone(), valid.Clone()
+	both.NextProtos, onlyH2.NextProtos = []string{"h2", "http/1.1"}, []string{"h2"}
+	packed := bomb()
+	const settings = "\x00\x00\x12\x04\x00\x00\x00\x00\x00"
+	busy := func(retryAfter string) func(net.Conn) { return answers("503 Busy", "Retry-After: "+retryAfter) }
+	return []fault{
+		{name: "never accepts", silent: true, class: ClassTimeout},
+		{name: "accepts and hangs", serve: hang, class: ClassTimeout},
+		{name: "drips the status line", serve: then("", drip("H")), class: ClassTimeout},
+		{name: "drips headers", serve: then(ok+"X: ", drip("y")), class: ClassTimeout},
+		{name: "drips the body after 200", serve: then(ok+"\r\n", drip("z")), status: 200},
+		{name: "drips the body after 500", serve: then("HTTP/1.1 500 No\r\n\r\n", drip("z")), class: ClassStatus, status: 500},
+		{name: "infinite body after 200", serve: then(ok+"\r\n", flood(strings.Repeat("z", 4096))), status: 200},
+		{name: "infinite body after 500", serve: then("HTTP/1.1 500 No\r\n\r\n", flood(strings.Repeat("z", 4096))), class: ClassStatus, status: 500},
+		{name: "infinite headers", serve: then(ok, flood("X-Flood: "+strings.Repeat("y", 1000)+"\r\n")), class: ClassProtocol},
+		{name: "one infinite header", serve: then(ok+"X: ", flood(strings.Repeat("y", 4096))), class: ClassProtocol},
+		{name: "64 KiB of headers and a bit", serve: says(ok + strings.Repeat("X: "+strings.Repeat("y", 1019)+"\r\n", 65) + "\r\n"), class: ClassProtocol},
+		{name: "flood of 103s", serve: then("", flood("HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("y", 500)+"\r\n\r\n")), class: ClassProtocol},
+		{name: "flood of empty 100s", serve: then("", flood("HTTP/1.1 100 Continue\r\n\r\n")), class: ClassProtocol},
+		{name: "slow 102s", serve: then("", drip("HTTP/1.1 102 Processing\r\n\r\n")), class: ClassTimeout},
+		{name: "switches protocols", serve: then("HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n", hang), class: ClassProtocol, status: 101},
+		{name: "resets before the status", serve: then("", reset), class: ClassClosed},
+		{name: "closes before the status", serve: readRequest, class: ClassClosed},
+		{name: "closes in the status line", serve: says("HTTP/1.1 20"), class: ClassProtocol},
+		{name: "closes in the headers", serve: says(ok + "X: y\r\n"), class: ClassClosed},
+		{name: "resets in the body", serve: then(ok+"Content-Length: 10\r\n\r\nabc", reset), status: 200},
+		{name: "short body", serve: says(ok + "Content-Length: 10\r\n\r\nabc"), status: 200},
+		{name: "more body than announced", serve: says(ok + "Content-Length: 2\r\n\r\nabc"), status: 200},
+		{name: "two lengths", serve: says(ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), class: ClassProtocol},
+		{name: "length and chunks", serve: says(ok + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), status: 200},
+		{name: "negative length", serve: says(ok + "Content-Length: -1\r\n\r\n"), class: ClassProtocol},
+		{name: "bad chunk", serve: says(ok + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), status: 200},
+		{name: "status 099", serve: answers("099 Odd"), class: ClassStatus, status: 99},
+		{name: "status 999", serve: answers("999 Odd"), class: ClassStatus, status: 999},
+		{name: "status 2000", serve: answers("2000 Odd"), class: ClassProtocol},
+		{name: "banner of another protocol", serve: says("220 mail.example ESMTP\r\n"), class: ClassProtocol},
+		{name: "banner before the request", serve: func(c net.Conn) { _, _ = io.WriteString(c, "220 mail.example ESMTP\r\n"); readRequest(c) }, class: ClassProtocol},
+		{name: "frame of HTTP/2", serve: says(settings), class: ClassProtocol},
+		{name: "NUL in a header", serve: says(ok + "X: a\x00b\r\n\r\n"), class: ClassProtocol},
+		{name: "CR in a header's name", serve: says(ok + "X\rY: a\r\n\r\n"), class: ClassProtocol},
+
+		{name: "valid certificate", secure: valid, serve: answers("200 OK"), status: 200},
+		{name: "unknown authority", secure: stranger.config(t, "valid.example"), class: ClassTLS},
+		{name: "expired certificate", secure: expired, class: ClassTLS},
+		{name: "certificate of another host", secure: ca.config(t, "other.example"), class: ClassTLS},
+		{name: "TLS 1.1", secure: old, class: ClassTLS},
+		{name: "handshake hangs", url: "https://valid.example", serve: hang, class: ClassTimeout},
+		{name: "closes in the handshake", url: "https://valid.example", serve: func(c net.Conn) { _, _ = c.Read(make([]byte, 10)) }, class: ClassTLS},
+		{name: "HTTP instead of TLS", url: "https://valid.example", serve: answers("200 OK"), class: ClassTLS},
+		{name: "HTTP to a TLS port", secure: valid, url: "http://valid.example", class: ClassClosed},
+
+		{name: "unpacking bomb after 200", serve: says(ok + packed), status: 200},
+		{name: "unpacking bomb after 500", serve: says("HTTP/1.1 500 No\r\n" + packed), class: ClassStatus, status: 500},
+		{name: "301", serve: answers("301 There", "Location: http://169.254.169.254/"), class: ClassStatus, status: 301},
+		{name: "302", serve: answers("302 There", "Location: http://169.254.169.254/"), class: ClassStatus, status: 302},
+		{name: "303", serve: answers("303 There", "Location: /"), class: ClassStatus, status: 303},
+		{name: "307", serve: answers("307 There", "Location: /"), class: ClassStatus, status: 307},
+		{name: "308 to itself", serve: answers("308 There", "Location: /?token=s3cret"), class: ClassStatus, status: 308},
+		{name: "304", serve: answers("304 Not Modified"), class: ClassStatus, status: 304},
+		{name: "410", serve: answers("410 Gone"), class: ClassStatus, status: 410, gone: true},
+		{name: "429, come back in 20 minutes", serve: answers("429 Slow", "Retry-After: 1200"), class: ClassStatus, status: 429, hold: 20 * time.Minute, delay: 20 * time.Minute},
+		{name: "503, come back on a date", serve: busy(testNow.Add(30 * time.Minute).Format(http.TimeFormat)), class: ClassStatus, status: 503, hold: 30 * time.Minute, delay: 30 * time.Minute},
+		{name: "503, a date long past", serve: busy("Sat, 01 Jan 2000 00:00:00 GMT"), class: ClassStatus, status: 503},
+		{name: "503, in ten thousand years", serve: busy("315360000000"), class: ClassStatus, status: 503, hold: maxHold, delay: defaultGiveUpAfter},
+		{name: "503, more digits than a number has", serve: busy(strings.Repeat("9", 1000)), class: ClassStatus, status: 503, hold: maxHold, delay: defaultGiveUpAfter},
+		{name: "503, NaN", serve: busy("NaN"), class: ClassStatus, status: 503},
+		{name: "503, negative", serve: busy("-1"), class: ClassStatus, status: 503},
+		{name: "200 too late", serve: func(c net.Conn) {
 			readRequest(c)
-			_, _ = io.WriteString(c, ok+"X: ")
-			forever(c, "y", 20*time.Millisecond)
-		}, ClassTimeout, 0},
-		"drips the body after 200": {func(c net.Conn) {
-			readRequest(c)
-			_, _ = io.WriteString(c, ok+"\r\n")
-			forever(c, "z", 20*time.Millisecond)
-		}, delivered, 200},
-		"drips the body after 500": {func(c net.Conn) {
-			readRequest(c)
-			_, _ = io.WriteString(c, "HTTP/1.1 500 No\r\n\r\n")
-			forever(c, "z", 20*time.Millisecond)
-		}, ClassStatus, 500},
-		"infinite body": {func(c net.Conn) {
-			readRequest(c)
-			_, _ = io.WriteString(c, ok+"\r\n")
-			forever(c, strings.Repeat("z", 4096), 0)
-		}, delivered, 200},
-		"infinite body after 500": {func(c net.Conn) {
-			readRequest(c)
-			_, _ = io.WriteString(c, "HTTP/1.1 500 No\r\n\r\n")
-			forever(c, strings.Repeat("z", 4096), 0)
-		}, ClassStatus, 500},
-		"header flood": {func(c net.Conn) {
-			readRequest(c)
-			_, _ = io.WriteString(c, ok)
-			forever(c, "X-Flood: "+strings.Repeat("y", 1000)+"\r\n", 0)
-		}, ClassProtocol, 0},
-		"flood of 1xx": {func(c net.Conn) {
-			readRequest(c)
-			forever(c, "HTTP/1.1 103 Early Hints\r\nLink: "+strings.Repeat("y", 500)+"\r\n\r\n", 0)
-		}, ClassProtocol, 0},
-		"slow 102s": {func(c net.Conn) {
-			readRequest(c)
-			forever(c, "HTTP/1.1 102 Processing\r\n\r\n", 50*time.Millisecond)
-		}, ClassTimeout, 0},
-		"switches protocols": {func(c net.Conn) {
-			readRequest(c)
-			_, _ = io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n")
-			hang(c)
-		}, ClassProtocol, 101},
-		"resets before the status":   {func(c net.Conn) { readRequest(c); reset(c) }, ClassClosed, 0},
-		"closes before the status":   {readRequest, ClassClosed, 0},
-		"closes in the status line":  {says("HTTP/1.1 20"), ClassProtocol, 0},
-		"closes in the headers":      {says(ok + "X: y\r\n"), ClassClosed, 0},
-		"resets in the body":         {func(c net.Conn) { says(ok + "Content-Length: 10\r\n\r\nabc")(c); reset(c) }, delivered, 200},
-		"short body":                 {says(ok + "Content-Length: 10\r\n\r\nabc"), delivered, 200},
-		"two lengths":                {says(ok + "Content-Length: 1\r\nContent-Length: 2\r\n\r\nab"), ClassProtocol, 0},
-		"length and chunks":          {says(ok + "Content-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"), delivered, 200},
-		"negative length":            {says(ok + "Content-Length: -1\r\n\r\n"), ClassProtocol, 0},
-		"bad chunk":                  {says(ok + "Transfer-Encoding: chunked\r\n\r\nxyz\r\n"), delivered, 200},
-		"status 099":                 {says("HTTP/1.1 099 Odd\r\n\r\n"), ClassStatus, 99},
-		"status 999":                 {says("HTTP/1.1 999 Odd\r\n\r\n"), ClassStatus, 999},
-		"status 2000":                {says("HTTP/1.1 2000 Odd\r\n\r\n"), ClassProtocol, 0},
-		"banner of another protocol": {says("220 mail.example ESMTP\r\n"), ClassProtocol, 0},
-		"frame of HTTP/2":            {says("\x00\x00\x12\x04\x00\x00\x00\x00\x00"), ClassProtocol, 0},
-		"NUL in a header":            {says(ok + "X: a\x00b\r\n\r\n"), ClassProtocol, 0},
-		"unpacking bomb":             {says(ok + "Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\n\x1f\x8b\x08\x00"), delivered, 200},
-		"204 with a body":            {says("HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\nabc"), delivered, 204},
+			time.Sleep(shortTimeout + shortTimeout/5)
+			_, _ = io.WriteString(c, ok+"Content-Length: 0\r\n\r\n")
+		}, class: ClassTimeout},
+		{name: "204 with a body", serve: says("HTTP/1.1 204 No Content\r\n\r\nabc"), status: 204},
 		// An answer to nothing would be luck: Go may see it before it has sent a byte.
-		"200 after the first byte": {func(c net.Conn) {
+		{name: "200 after the first byte", serve: func(c net.Conn) {
 			_, _ = c.Read(make([]byte, 1))
 			_, _ = io.WriteString(c, ok+"Content-Length: 0\r\n\r\n")
 			hang(c)
-		}, delivered, 200},
-		"redirect":           {says("HTTP/1.1 307 There\r\nLocation: http://169.254.169.254/\r\nContent-Length: 0\r\n\r\n"), ClassStatus, 307},
-		"script in the body": {says("HTTP/1.1 500 No\r\nContent-Length: 9\r\n\r\n<script>\x00"), ClassStatus, 500},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			addr, conns := rawReceiver(t, tc.serve)
-			timeout := 500 * time.Millisecond
-			if tc.class != ClassTimeout {
-				timeout = time.Minute // no verdict depends on the machine's speed
+		}, status: 200},
+		{name: "offers HTTP/2 and 1.1", secure: both, serve: answers("200 OK"), status: 200},
+		{name: "speaks HTTP/2 only", secure: onlyH2, serve: says(settings), class: ClassProtocol},
+		{name: "GOAWAY", serve: says("\x00\x00\x08\x07\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02"), class: ClassProtocol},
+		{name: "RST_STREAM", serve: says("\x00\x00\x04\x03\x00\x00\x00\x00\x01\x00\x00\x00\x08"), class: ClassProtocol},
+		{name: "script everywhere", serve: says("HTTP/1.1 500 <script>\r\nX-A: <script>\r\n X-B: c\r\nContent-Length: 9\r\n\r\n<script>\x00"), class: ClassStatus, status: 500},
+		{name: "its name server hangs", url: "http://hang.example", class: ClassTimeout},
+	}, ca
+}
+
+const (
+	// shortTimeout is that of attempts that are to time out; all others have a
+	// minute, so that no verdict depends on how fast the machine is.
+	shortTimeout = 500 * time.Millisecond
+	// slack is what a busy machine may take beyond a deadline.
+	slack = 30 * time.Second
+	// atOnce is how many attempts meet each fault together.
+	atOnce = 4
+)
+
+// Whatever a receiver does, an attempt has one outcome, within its deadline and
+// little memory, and is one request.
+func TestFaults(t *testing.T) {
+	log.SetOutput(io.Discard) // where net/http says that an answer was longer than announced
+	t.Cleanup(func() { log.SetOutput(os.Stderr) })
+	list, ca := faults(t)
+	peak := watchHeap(t)
+	t.Run("all", func(t *testing.T) {
+		for _, f := range list {
+			t.Run(f.name, func(t *testing.T) {
+				t.Parallel()
+				f.test(t, ca)
+			})
+		}
+	})
+	grown := peak()
+	t.Logf("%d faults, %d at once: the heap grew by %.1f MiB", len(list), atOnce, float64(grown)/(1<<20))
+	require.Less(t, grown, int64(64<<20))
+}
+
+func (f *fault) test(t *testing.T, ca *authority) {
+	addr, conns := f.start(t)
+	_, port, err := net.SplitHostPort(addr)
+	require.NoError(t, err)
+	target := "http://" + addr
+	switch {
+	case f.url != "":
+		target = f.url + ":" + port
+	case f.secure != nil:
+		target = "https://valid.example:" + port
+	}
+	timeout := time.Minute
+	if f.class == ClassTimeout {
+		timeout = shortTimeout
+	}
+	o := HTTPOptions{
+		Timeout: timeout, TLS: ca.trusting(),
+		Egress: Egress{Allow: sendertest.Loopback(), Resolver: fakeResolver{"valid.example": {netip.MustParseAddr("127.0.0.1")}}},
+	}
+	d, err := newDestination(target+"/?token=s3cret", testKeys(t))
+	require.NoError(t, err)
+
+	results := make([]result, atOnce)
+	start := time.Now()
+	var wg sync.WaitGroup
+	for i := range results {
+		p := testPoster(t, o) // its own, and so is the connection
+		wg.Go(func() { results[i] = p.post(t.Context(), d, jsonType, testMessage()) })
+	}
+	wg.Wait()
+	require.Less(t, time.Since(start), timeout+bodyTime+slack)
+	for i := range results {
+		f.check(t, &results[i])
+	}
+	if f.serve != nil || f.secure != nil {
+		require.EqualValues(t, atOnce, conns.Load(), "one request each")
+	}
+}
+
+// start starts the receiver.
+func (f *fault) start(t *testing.T) (addr string, conns *atomic.Int32) {
+	switch {
+	case f.silent:
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		t.Cleanup(func() { l.Close() })
+		return l.Addr().String(), nil
+	case f.secure == nil:
+		serve := f.serve
+		if serve == nil {
+			serve = hang
+		}
+		return rawReceiver(t, serve)
+	}
+	return rawReceiver(t, func(c net.Conn) {
+		conn := tls.Server(c, f.secure)
+		if conn.HandshakeContext(t.Context()) == nil && f.serve != nil {
+			f.serve(conn)
+		}
+		conn.Close()
+	})
+}
+
+func (f *fault) check(t *testing.T, r *result) {
+	require.Equal(t, f.class, r.Class, r.Error)
+	require.Equal(t, f.status, r.Status)
+	require.Equal(t, f.class == "", r.Outcome == store.AttemptDelivered)
+	require.Equal(t, f.class == "", r.Error == "")
+	require.LessOrEqual(t, len(r.Error), maxErrorText+3)
+	require.LessOrEqual(t, len(r.ResponseBody), maxResponseBody)
+	require.LessOrEqual(t, len(r.ResponseHeader), maxResponseHeader)
+	for _, secret := range []string{"s3cret", "127.0.0.1", "<"} {
+		require.NotContains(t, r.Error, secret)
+	}
+
+	j := &job{endpoint: &liveEndpoint{Endpoint: store.Endpoint{Version: 7}}}
+	s := judge(j, retry.Default, defaultGiveUpAfter, r)
+	switch {
+	case f.class == "":
+		require.Equal(t, store.Deliver, s.Verdict)
+	case f.gone:
+		require.Equal(t, store.Exhaust, s.Verdict)
+		require.EqualValues(t, 7, s.DisableVersion)
+		require.NotEmpty(t, s.DisableReason)
+	default:
+		require.Equal(t, store.Retry, s.Verdict)
+		require.InDelta(t, cmp.Or(f.delay, 5*time.Minute), s.Delay, float64(slack))
+		require.InDelta(t, f.hold, s.Hold, float64(slack))
+		require.Equal(t, f.hold > 0, s.Hold > 0)
+	}
+}
+
+// watchHeap looks at the heap until the function that it returns is called, which
+// says how much it has grown at most.
+func watchHeap(t *testing.T) (peak func() int64) {
+	t.Helper()
+	sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+	read := func() int64 {
+		metrics.Read(sample)
+		return int64(sample[0].Value.Uint64())
+	}
+	runtime.GC()
+	base := read()
+	most := base
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(2 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			most = max(most, read())
+			select {
+			case <-tick.C:
+			case <-stop:
+				return
 			}
-			p := testPoster(t, HTTPOptions{Timeout: timeout, Egress: Egress{Allow: sendertest.Loopback()}})
-			d, err := newDestination("http://"+addr+"/?token=s3cret", testKeys(t))
-			require.NoError(t, err)
-			r := p.post(t.Context(), d, jsonType, testMessage())
-			require.Equal(t, tc.class, r.Class, r.Error)
-			require.Equal(t, tc.status, r.Status)
-			require.Equal(t, tc.class == delivered, r.Outcome == store.AttemptDelivered)
-			require.Equal(t, tc.class == delivered, r.Error == "")
-			require.LessOrEqual(t, len(r.ResponseBody), 16<<10)
-			require.LessOrEqual(t, len(r.Error), maxErrorText+3)
-			require.NotContains(t, r.Error, "s3cret")
-			require.NotContains(t, r.Error, "127.0.0.1")
-			require.EqualValues(t, 1, conns.Load(), "one request")
-		})
+		}
+	}()
+	return func() int64 {
+		close(stop)
+		<-stopped
+		return most - base
 	}
 }
 
@@ -291,6 +501,7 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	t.Setenv("HTTP_PROXY", proxy.URL())
 	t.Setenv("http_proxy", proxy.URL())
 	p := testPoster(t, HTTPOptions{Egress: Egress{Allow: sendertest.Loopback()}})
+	require.Nil(t, p.transport.Proxy) // net/http's function reads the environment but once
 	d, err := newDestination("http://169.254.169.254/", testKeys(t))
 	require.NoError(t, err)
 	require.Equal(t, ClassBlocked, p.post(t.Context(), d, jsonType, testMessage()).Class)

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -186,5 +187,71 @@ func TestRecoveredEndpointCatchesUp(t *testing.T) {
 		}
 		b.pass(time.Minute + 15*time.Second)
 		require.GreaterOrEqual(t, b.count(&s.Tenant, store.Delivered), 1900)
+	})
+}
+
+// After a restart nothing is known of any endpoint. Hundreds of dead ones with a
+// backlog, more than the slots could take at the room of an unknown one, don't fill
+// them.
+func TestUnknownDeadEndpointsDontFillTheSlots(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		const slots, hanging = 128, 60
+		b.net.answer = func(ctx context.Context, name, _ string) (int, error) {
+			if hostNumber(name) < hanging {
+				return never(ctx)
+			}
+			return late(ctx, 10*time.Millisecond, 200)
+		}
+		s := b.sender(b.mem, Options{MaxInFlight: slots})
+		for i := range hanging {
+			b.endpoint(&s.Tenant, host(i))
+		}
+		for range 10 {
+			b.send(&s.Tenant, "")
+		}
+		for i := hanging; i < hanging+5; i++ {
+			b.endpoint(&s.Tenant, host(i))
+		}
+		require.NoError(t, s.Start(t.Context()))
+		defer b.end(s)
+		took := b.live(s, 8*time.Second, func(i int) bool { return i >= hanging }) // before the first timeout
+		require.GreaterOrEqual(t, len(took), 160*5)
+		require.LessOrEqual(t, took[len(took)*99/100], 50*time.Millisecond)
+	})
+}
+
+// A tenth of the endpoints was fine for long and hangs from one moment on, when
+// thousands of their deliveries become due. The others don't notice.
+func TestEndpointsThatWereFineAndHangSlowNobody(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var dead atomic.Bool
+		b.net.answer = func(ctx context.Context, name, _ string) (int, error) {
+			if dead.Load() && hostNumber(name)%10 == 0 {
+				return never(ctx)
+			}
+			return late(ctx, 30*time.Millisecond, 200)
+		}
+		s := b.start(b.mem, Options{})
+		var endpoints []store.Endpoint
+		for i := range 100 {
+			endpoints = append(endpoints, b.endpoint(&s.Tenant, host(i)))
+		}
+		var event string
+		for range 400 { // one after the other
+			event = b.send(&s.Tenant, "")
+			time.Sleep(50 * time.Millisecond)
+		}
+		dead.Store(true)
+		another := b.sender(b.mem, Options{}) // of another process, which stores only
+		for i := 0; i < 100; i += 10 {
+			for range 300 {
+				_, err := another.Replay(t.Context(), event, endpoints[i].ID)
+				require.NoError(t, err)
+			}
+		}
+		took := b.live(s, 15*time.Second, func(i int) bool { return i%10 != 0 })
+		require.GreaterOrEqual(t, len(took), 300*90)
+		require.LessOrEqual(t, took[len(took)*99/100], 50*time.Millisecond)
+		require.LessOrEqual(t, took[len(took)-1], time.Second)
 	})
 }

@@ -20,9 +20,11 @@ const (
 // A slot is held from the moment a delivery is claimed or handed over until its
 // result is committed, which bounds what a crash can repeat. An endpoint's room
 // bounds its attempts under way and is free again when the response is there. Room
-// starts small, grows with each success and is halved by a timeout. Endpoints with
-// an attempt older than a second, or whose last one was, share at most half of the
-// slots.
+// starts small, grows with each success while half of it is in use, and is halved
+// by a timeout. Endpoints with an attempt older than a second, or whose last one
+// was, share at most half of the slots. While endpoints that have never answered in
+// time hold a quarter of the slots, each of them gets one attempt: after a restart
+// hundreds may be dead.
 type lanes struct {
 	slots   int
 	maxRoom int // of one endpoint
@@ -30,6 +32,8 @@ type lanes struct {
 	mu         sync.Mutex
 	free       int
 	handedOff  int  // slots in use by deliveries that were not claimed
+	unproven   int  // attempts under way at endpoints that have never answered in time
+	strangers  bool // the last claim that found anything found such endpoints; or none did yet
 	backlogged bool // the last claim found work: a quarter of the slots is for claims
 	closed     bool // no more hand-offs: the Sender is not running
 	byEndpoint map[int64]*lane
@@ -47,6 +51,7 @@ type lane struct {
 	endpoint int64
 	room     int
 	inFlight int
+	proven   bool      // has answered in time once
 	sluggish bool      // the last attempt took long
 	backlog  bool      // the store has ready deliveries that did not fit
 	noted    uint64    // the claim before or during which a delivery was left to the store
@@ -59,7 +64,7 @@ type lane struct {
 
 func newLanes(slots int) *lanes {
 	return &lanes{
-		slots: slots, maxRoom: max(1, slots/2), free: slots, closed: true,
+		slots: slots, maxRoom: max(1, slots/2), free: slots, closed: true, strangers: true,
 		byEndpoint: make(map[int64]*lane),
 		busy:       make(map[int64]*lane),
 		waiting:    make(map[int64]*lane),
@@ -88,15 +93,35 @@ func (l *lanes) lane(endpoint int64, now time.Time) *lane {
 
 func (l *lanes) take(la *lane) {
 	la.inFlight++
+	if !la.proven {
+		l.unproven++
+	}
 	l.busy[la.endpoint] = la
 }
 
 func (l *lanes) give(la *lane, now time.Time) {
 	la.inFlight--
+	if !la.proven {
+		l.unproven--
+	}
 	if !l.matters(la, now) {
 		delete(l.busy, la.endpoint)
 	}
 }
+
+// roomLeft is how many more attempts the endpoint may have under way.
+func (l *lanes) roomLeft(la *lane) int {
+	room := la.room
+	if !la.proven && l.wary() {
+		room = 1
+	}
+	return max(0, room-la.inFlight)
+}
+
+// wary reports whether unknown endpoints have to prove themselves with one attempt.
+func (l *lanes) wary() bool { return l.unproven >= l.quarter() }
+
+func (l *lanes) quarter() int { return max(1, l.slots/4) }
 
 // matters reports whether claims must hear of the endpoint, since they would give it
 // too much. Of those that are only slow some are remembered and not all: what is
@@ -132,8 +157,8 @@ func (l *lanes) reserve(endpoint int64, now time.Time) bool {
 		return false
 	}
 	la := l.lane(endpoint, now)
-	ok := !la.backlog && la.inFlight < la.room && now.After(la.until) && l.free > 0 &&
-		(!l.backlogged || l.handedOff < l.slots-max(1, l.slots/4)) && (!la.slow(now) || l.slowRoom(now) > 0)
+	ok := !la.backlog && l.roomLeft(la) > 0 && now.After(la.until) && l.free > 0 &&
+		(!l.backlogged || l.handedOff < l.slots-l.quarter()) && (!la.slow(now) || l.slowRoom(now) > 0)
 	if !ok {
 		l.note(la)
 		return false
@@ -161,7 +186,7 @@ func (l *lanes) stored(endpoint int64, now time.Time) bool {
 	}
 	la := l.lane(endpoint, now)
 	l.note(la)
-	return la.inFlight < la.room && !now.Before(la.blocked)
+	return l.roomLeft(la) > 0 && !now.Before(la.blocked)
 }
 
 // unreserve gives back what reserve took when the delivery was not stored leased.
@@ -189,12 +214,15 @@ func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, 
 		l.backlogged = true // the next slot to become free wakes the claims
 		return 0, nil, 0
 	}
+	if l.strangers {
+		slots = min(slots, l.quarter()) // with the room of unknown ones, one claim could take all
+	}
 	l.free -= slots
 	l.offers++
 	room = make(map[int64]int, len(l.busy))
 	slowRoom := l.slowRoom(now)
 	defaultRoom = l.defaultRoom()
-	if slowRoom <= 0 {
+	if slowRoom <= 0 || l.wary() {
 		// Where so many are slow, the unknown ones may be as well: one attempt tells.
 		defaultRoom = 1
 	}
@@ -205,15 +233,15 @@ func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, 
 			if known != (la.backlog || !slow) {
 				continue
 			}
-			r := la.room - la.inFlight
+			r := l.roomLeft(la)
 			switch {
 			case now.Before(la.blocked):
 				r = 0
 			case slow:
-				r = max(0, min(r, slowRoom))
+				r = min(r, max(0, slowRoom))
 				slowRoom -= r
 			}
-			room[num] = max(0, r)
+			room[num] = r
 		}
 	}
 	return slots, room, defaultRoom
@@ -225,10 +253,12 @@ func (l *lanes) claimed(slots int, room map[int64]int, defaultRoom int, jobs []*
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	got := make(map[int64]int, 16)
+	l.strangers = l.strangers && len(jobs) == 0
 	for _, j := range jobs {
 		la := l.lane(j.ID.Endpoint, now)
 		l.take(la)
 		got[la.endpoint]++
+		l.strangers = l.strangers || !la.proven
 	}
 	l.free += slots - len(jobs)
 	l.backlogged = len(jobs) > 0
@@ -284,6 +314,10 @@ func (l *lanes) finish(j *job, how howItWent, hold time.Duration, now time.Time)
 	if j.under {
 		if how != noAttempt {
 			la.sluggish = how == timedOut || now.Sub(j.started) > slowAfter
+			if !la.proven && !la.sluggish {
+				la.proven = true
+				l.unproven -= la.inFlight
+			}
 		}
 		if j.prev != nil {
 			j.prev.next = j.next
@@ -302,7 +336,7 @@ func (l *lanes) finish(j *job, how howItWent, hold time.Duration, now time.Time)
 		la.until = later(la.until, now.Add(hold))
 		la.blocked = later(la.blocked, now.Add(min(hold, holdHere)))
 		la.room = 1
-	case how == wentWell:
+	case how == wentWell && 2*la.inFlight >= la.room: // room that nobody used says nothing
 		la.room = min(la.room+1, l.maxRoom)
 	case how == timedOut:
 		la.room = max(1, la.room/2)

@@ -86,9 +86,20 @@ func (w *laneWorld) signalled() bool {
 
 func TestLanesRoomGrowsAndShrinks(t *testing.T) {
 	w := newLaneWorld(t, 64)
-	for i := range 40 {
+	for range 40 {
 		w.end(w.hand(1), wentWell)
-		require.Equal(t, min(initialRoom+1+i, 32), w.byEndpoint[1].room)
+	}
+	require.Equal(t, initialRoom, w.byEndpoint[1].room, "one at a time shows nothing")
+	for range 10 {
+		var jobs []*job
+		for range w.byEndpoint[1].room {
+			jobs = append(jobs, w.hand(1))
+		}
+		before := w.byEndpoint[1].room
+		for _, j := range jobs {
+			w.end(j, wentWell)
+		}
+		require.Greater(t, w.byEndpoint[1].room, min(before, 31))
 	}
 	w.end(w.hand(1), wentBadly)
 	require.Equal(t, 32, w.byEndpoint[1].room, "an answer that is no success says nothing about the speed")
@@ -151,6 +162,7 @@ func TestLanesBacklogIsNotOvertaken(t *testing.T) {
 
 func TestLanesDeliveryStoredDuringAClaimIsNotForgotten(t *testing.T) {
 	w := newLaneWorld(t, 64)
+	w.strangers = false
 	slots, room, defaultRoom := w.offer(claimBatch, w.now)
 	require.False(t, w.reserve(1, w.now), "the claim has all slots")
 	require.True(t, w.stored(1, w.now), "the claim may have looked already")
@@ -177,9 +189,10 @@ func TestLanesSlowEndpointsShareHalf(t *testing.T) {
 	ready := make(map[int64]int)
 	for i := range int64(10) {
 		ready[i] = 1000
+		w.end(w.hand(i), wentBadly) // in time: it is not unknown
 	}
-	first := w.claim(ready)
-	require.Len(t, first, 10*initialRoom, "nobody knows yet")
+	first := append(w.claim(ready), w.claim(ready)...)
+	require.Len(t, first, 10*initialRoom, "nobody knows that they are slow")
 	w.now = w.now.Add(2 * time.Second)
 	require.Empty(t, w.claim(ready), "more than half is theirs already")
 	for i := int64(100); i < 105; i++ {
@@ -326,6 +339,13 @@ func TestLanesModel(t *testing.T) {
 				}
 			}
 			require.Equal(t, handed, w.handedOff, "seed %d", seed)
+			unproven := 0
+			for _, la := range w.byEndpoint {
+				if !la.proven {
+					unproven += la.inFlight
+				}
+			}
+			require.Equal(t, unproven, w.unproven, "seed %d", seed)
 			for num, la := range w.byEndpoint {
 				require.Equal(t, inFlight[num], la.inFlight, "seed %d", seed)
 				require.True(t, la.room >= 1 && la.room <= max(w.maxRoom, 1))
@@ -350,6 +370,7 @@ func TestLanesModel(t *testing.T) {
 func TestUnknownEndpointsAreTriedOneByOneWhereHalfIsSlow(t *testing.T) {
 	w := newLaneWorld(t, 16)
 	for endpoint := range int64(2) {
+		w.end(w.hand(endpoint), wentBadly) // in time: it is not unknown
 		for range initialRoom {
 			w.hand(endpoint)
 		}
@@ -360,4 +381,40 @@ func TestUnknownEndpointsAreTriedOneByOneWhereHalfIsSlow(t *testing.T) {
 	w.now = w.now.Add(2 * slowAfter)
 	_, _, after := w.offer(claimBatch, w.now)
 	require.Equal(t, 1, after, "the slow ones have their half; one attempt each tells about the others")
+}
+
+func TestLanesAClaimOfUnknownEndpointsGetsAQuarter(t *testing.T) {
+	w := newLaneWorld(t, 64)
+	ready := make(map[int64]int)
+	for i := range int64(100) {
+		ready[i] = 10
+	}
+	require.Empty(t, w.claim(nil), "an empty claim tells nothing")
+	first := w.claim(ready)
+	require.Len(t, first, 16)
+	require.LessOrEqual(t, len(w.claim(ready)), 16)
+	for _, j := range first {
+		w.end(j, wentWell)
+	}
+	known := first[0].ID.Endpoint
+	require.NotEmpty(t, w.claim(map[int64]int{known: 1}))
+	slots, room, defaultRoom := w.offer(claimBatch, w.now)
+	require.Greater(t, slots, 16, "all that the last claim found are known")
+	w.claimed(slots, room, defaultRoom, nil, false, 0, w.now)
+}
+
+func TestUnknownEndpointsAreTriedOneByOneWhereAQuarterHasNotAnswered(t *testing.T) {
+	w := newLaneWorld(t, 32)
+	var jobs []*job
+	for endpoint := range int64(2) {
+		for range initialRoom {
+			jobs = append(jobs, w.hand(endpoint))
+		}
+	}
+	require.Len(t, w.claim(map[int64]int{2: 10, 3: 10}), 2)
+	w.hand(4)
+	require.False(t, w.reserve(4, w.now))
+	w.end(jobs[0], wentBadly)
+	w.end(jobs[4], wentWell)
+	require.Len(t, w.claim(map[int64]int{5: 10}), initialRoom, "the first two have answered")
 }

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -63,6 +64,8 @@ type Options struct {
 	PollInterval time.Duration
 	// Lease is how long a delivery belongs to this Sender once claimed: what a
 	// crash delays it. At least a second longer than HTTP.Timeout. Default: 5 s longer.
+	// An endpoint's own Timeout must be a second shorter: for the longest, 30 s, set
+	// a Lease of 31 s or more, in all processes.
 	Lease time.Duration
 
 	// DisableAfter disables an endpoint that has only failed for this long, while
@@ -170,6 +173,11 @@ func def[T comparable](v *T, d T) {
 	if *v == zero {
 		*v = d
 	}
+}
+
+// timeout returns how long an attempt at the endpoint may take.
+func (c *config) timeout(ep *store.Endpoint) time.Duration {
+	return cmp.Or(ep.Timeout, c.HTTP.Timeout)
 }
 
 // schedule returns the schedule of that name, the default one for "".

@@ -2,6 +2,7 @@ package sender
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -38,10 +39,12 @@ const (
 //
 // A request is a POST over HTTP/1.1 that succeeds if the status line says 2xx and
 // the headers are complete within Timeout; whatever the body does afterwards
-// can't undo that. Redirects are not followed, proxies not used, at most 64 KiB
-// of headers accepted, TLS 1.2 is the least. HTTP/2 is off, so that one attempt is
+// can't undo that. Redirects are not followed, at most 64 KiB of headers accepted,
+// TLS 1.2 is the least. HTTP/2 is off, so that one attempt is
 // one request on one connection: Go's client repeats requests by itself when a
-// server shuts an HTTP/2 connection down, which no log would show.
+// server shuts an HTTP/2 connection down, which no log would show. When a receiver
+// sends more than it announced, that client writes a line to the standard logger of
+// package log, quoted and of at most 4 KiB of the answer.
 type HTTPOptions struct {
 	// Timeout is how long an attempt may take until the answer's headers are there,
 	// with name lookup, connecting and TLS handshake. Default 10 s.
@@ -72,8 +75,10 @@ type HTTPOptions struct {
 	// WrapTransport, unless nil, returns a RoundTripper around the one it is given,
 	// for tracing or metrics; what it returns need not call it, as in a test. It
 	// stands above the guard of Egress, which it can't lift. It must not follow
-	// redirects, nor repeat requests. Bodies and headers of requests belong to it
-	// only until RoundTrip returns.
+	// redirects, nor repeat requests, and it must return when the request's context
+	// ends: until it does, its delivery keeps one of Options.MaxInFlight, as one of a
+	// slow endpoint, and what it returns later counts as a timeout. Bodies and headers
+	// of requests belong to it only until RoundTrip returns.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 }
 
@@ -140,6 +145,9 @@ type destination struct {
 	url     string
 	request *http.Request // without a context, body and signature
 	keys    []signing.Key
+
+	timeout time.Duration // 0: the poster's
+	hidden  *opened       // what the receiver might echo and no log may show; nil: nothing
 }
 
 // newDestination prepares requests to a URL that parseEndpointURL returned, signed
@@ -186,7 +194,7 @@ func newDestination(rawURL string, keys []signing.Key) (*destination, error) {
 func reservedHeader(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Content-Type", "User-Agent",
-		"Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect",
+		"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect",
 		"Idempotency-Key", "X-Idempotency-Key":
 		return true
 	}
@@ -208,8 +216,12 @@ type result struct {
 func (p *poster) post(parent context.Context, d *destination, contentType string, m signing.Message) result {
 	r := result{Attempt: store.Attempt{StartedAt: m.Timestamp, URL: d.url, Outcome: store.AttemptFailed}}
 	start := time.Now()
-	ctx, cancel := context.WithTimeout(parent, p.timeout)
+	timeout := cmp.Or(d.timeout, p.timeout)
+	ctx, cancel := context.WithTimeout(parent, timeout)
 	defer cancel()
+	if d.timeout > 0 {
+		ctx = withDialTimeout(ctx, d.timeout)
+	}
 
 	req := d.request.WithContext(ctx)
 	req.Header = maps.Clone(d.request.Header)
@@ -243,7 +255,7 @@ func (p *poster) post(parent context.Context, d *destination, contentType string
 	if err == nil && resp == nil {
 		err = errNoResponse
 	}
-	if err == nil && r.Took > p.timeout {
+	if err == nil && r.Took > timeout {
 		err = context.DeadlineExceeded // from a RoundTripper that ignores the context
 	}
 	if err != nil {
@@ -251,8 +263,8 @@ func (p *poster) post(parent context.Context, d *destination, contentType string
 			resp.Body.Close()
 		}
 		r.err = err
-		r.Class = classify(parent, err, r.Took >= p.timeout)
-		r.Error = explain(r.Class, err, p.timeout)
+		r.Class = classify(parent, err, r.Took >= timeout)
+		r.Error = explain(r.Class, err, timeout)
 		return r
 	}
 

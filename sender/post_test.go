@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/netip"
 	"strings"
@@ -151,6 +152,30 @@ func TestPostTimeout(t *testing.T) {
 			require.Equal(t, 10*time.Second, r.Took)
 		}
 	})
+}
+
+// An endpoint's own timeout replaces the poster's, for the way to a connection,
+// too.
+func TestPostTimeoutOfADestination(t *testing.T) {
+	for _, own := range []time.Duration{time.Second, 25 * time.Second} {
+		synctest.Test(t, func(t *testing.T) {
+			w := newWire("93.184.216.34")
+			p := testPoster(t, HTTPOptions{Egress: Egress{Resolver: w}})
+			p.policy.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			for _, url := range []string{"http://customer.example", "https://customer.example"} {
+				d, err := newDestination(url, testKeys(t))
+				require.NoError(t, err)
+				d.timeout = own
+				r := p.post(t.Context(), d, jsonType, testMessage())
+				require.Equal(t, ClassTimeout, r.Class, r.Error)
+				require.Equal(t, own, r.Took)
+				require.Equal(t, "no answer within "+own.String(), r.Error)
+			}
+		})
+	}
 }
 
 type roundTripper func(*http.Request) (*http.Response, error)

@@ -128,12 +128,16 @@ func (s *Sender) Start(ctx context.Context) error {
 	return nil
 }
 
+// cutOff is how long Stop waits for attempts that it has cut off.
+const cutOff = time.Second
+
 // Stop ends delivering. It takes no new deliveries and waits for the attempts
 // under way to finish and to be recorded. When ctx ends first they are cut off and
-// Stop returns ctx's error within about a second, for recording what is known:
-// their deliveries are repeated, here or elsewhere, when their leases have expired.
-// Send keeps storing events afterwards, for the next
-// start. Stopping twice, or a Sender never started, does nothing.
+// Stop returns ctx's error within about a second, for recording what is known, or
+// two if an attempt does not end because HTTPOptions.WrapTransport ignores its
+// context: their deliveries are repeated, here or elsewhere, when their leases have
+// expired. Send keeps storing events afterwards, for the next start. Stopping twice,
+// or a Sender never started, does nothing.
 func (s *Sender) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -145,7 +149,9 @@ func (s *Sender) Stop(ctx context.Context) error {
 	s.stop()
 	err := s.drain(ctx)
 	s.abort()
-	s.workers.close()
+	if !s.workers.close(cutOff) && err != nil {
+		err = fmt.Errorf("sender: a transport that HTTP.WrapTransport returned does not heed its requests' context: %w", err)
+	}
 	s.settler.flush(settleFlush)
 	s.quiet()
 	s.running.Wait()

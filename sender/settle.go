@@ -234,11 +234,13 @@ func (s *Sender) tellExhausted(r *report) {
 	s.hooks.enqueue(func(ctx context.Context) { hook(ctx, d) })
 }
 
-// disabled is called when the Sender has disabled an endpoint by itself.
-func (s *Sender) disabled(ep *liveEndpoint, reason string) {
+// disabled is called when the Sender has disabled an endpoint by itself. Attributes
+// go into the log.
+func (s *Sender) disabled(ep *liveEndpoint, reason string, attrs ...any) {
 	ep.off.Store(true)
 	s.cache.forget(ep.Scope)
-	s.log.Warn("hookpost: endpoint disabled", "endpoint", ep.ID, "tenant", ep.Tenant, "mode", ep.Mode, "reason", reason)
+	attrs = append([]any{"endpoint", ep.ID, "tenant", ep.Tenant, "mode", ep.Mode, "reason", reason}, attrs...)
+	s.log.Warn("hookpost: endpoint disabled", attrs...)
 	if hook := s.cfg.Hooks.EndpointDisabled; hook != nil {
 		s.tellEndpoint(ep.Scope, ep.ID, hook)
 	}

@@ -136,6 +136,32 @@ func TestStopWhileTheStoreHangs(t *testing.T) {
 	})
 }
 
+// A transport of the application's that does not heed its context does not keep Stop
+// either, and Stop says what is wrong.
+func TestStopWithATransportThatIsDeaf(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.net.answer = func(_ context.Context, name, _ string) (int, error) {
+			if name == host(0) {
+				time.Sleep(time.Hour)
+			}
+			return 200, nil
+		}
+		s := b.start(b.mem, Options{})
+		b.endpoint(&s.Tenant, host(0))
+		b.endpoint(&s.Tenant, host(1))
+		b.send(&s.Tenant, "")
+		b.pass(time.Second)
+		start := time.Now()
+		err := b.stop(s, 2*time.Second)
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+		require.ErrorContains(t, err, "WrapTransport")
+		require.LessOrEqual(t, time.Since(start), 2*time.Second+cutOff+settleFlush+50*time.Millisecond)
+		require.Equal(t, 1, b.count(&s.Tenant, store.Delivered))
+		b.pass(2 * time.Hour) // what it answers in the end reaches nobody
+		require.Equal(t, 1, b.count(&s.Tenant, store.Delivered))
+	})
+}
+
 // Sends in progress while the Sender stops: each that was acknowledged is sent, by
 // this Sender or the next, and only once.
 func TestStopDuringSends(t *testing.T) {

@@ -27,8 +27,8 @@ func newTransport(policy *netguard.Policy, o *HTTPOptions, concurrency int) (*ht
 	}
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
-	d := dialer{policy: policy, tls: config, timeout: o.Timeout}
-	return &http.Transport{
+	d := &dialer{policy: policy, tls: config, timeout: o.Timeout}
+	t := &http.Transport{
 		DialContext:    d.dial,
 		DialTLSContext: d.dialTLS,
 		Protocols:      &http1,
@@ -40,7 +40,15 @@ func newTransport(policy *netguard.Policy, o *HTTPOptions, concurrency int) (*ht
 		DisableKeepAlives:      o.IdleTimeout < 0,
 		DisableCompression:     true, // a small answer could unpack to a large one
 		MaxResponseHeaderBytes: maxHeaderBytes,
-	}, nil
+	}
+	if o.Egress.Proxy != nil {
+		proxy, err := checkProxy(o.Egress.Proxy)
+		if err != nil {
+			return nil, err
+		}
+		sendThrough(t, proxy, policy, d)
+	}
+	return t, nil
 }
 
 // clientTLS completes what the user gave.
@@ -54,6 +62,7 @@ func clientTLS(given *tls.Config, concurrency int) (*tls.Config, error) {
 	}
 	config.MinVersion = max(config.MinVersion, tls.VersionTLS12)
 	config.NextProtos = []string{"http/1.1"}
+	config.ServerName = ""
 	if config.ClientSessionCache == nil {
 		config.ClientSessionCache = tls.NewLRUClientSessionCache(max(concurrency, minSessions))
 	}
@@ -69,8 +78,24 @@ type dialer struct {
 	timeout time.Duration
 }
 
+type dialTimeoutKey struct{}
+
+// withDialTimeout makes a dialer use timeout in place of its own.
+func withDialTimeout(ctx context.Context, timeout time.Duration) context.Context {
+	return context.WithValue(ctx, dialTimeoutKey{}, timeout)
+}
+
+// limit bounds a step on the way to a connection.
+func (d *dialer) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	timeout, ok := ctx.Value(dialTimeoutKey{}).(time.Duration)
+	if !ok {
+		timeout = d.timeout
+	}
+	return context.WithTimeout(ctx, timeout)
+}
+
 func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	ctx, cancel := d.limit(ctx)
 	defer cancel()
 	conn, err := d.policy.DialContext(ctx, network, addr)
 	if err != nil {
@@ -80,7 +105,7 @@ func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, erro
 }
 
 func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, d.timeout)
+	ctx, cancel := d.limit(ctx)
 	defer cancel()
 	plain, err := d.policy.DialContext(ctx, network, addr)
 	if err != nil {

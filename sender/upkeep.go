@@ -85,6 +85,9 @@ func (u *upkeep) counting(f func(context.Context) (int, error)) func(context.Con
 
 // run does the steps that are due until ctx ends.
 func (u *upkeep) run(ctx context.Context) {
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { u.s.resealLoop(ctx) })
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -184,7 +187,8 @@ func (u *upkeep) stepFailing(ctx context.Context) (bool, error) {
 	reason := "no success for " + days(s.cfg.DisableAfter)
 	eps, err := s.st.DisableFailing(ctx, store.FailingRule{For: s.cfg.DisableAfter, Reason: reason}, disableStep)
 	for i := range eps {
-		s.disabled(s.cache.current(&eps[i]), reason)
+		h := eps[i].Health
+		s.disabled(s.cache.current(&eps[i]), reason, "failing_since", h.FailingSince, "failures", h.Failures, "last_success", h.LastSuccess)
 	}
 	return len(eps) >= disableStep, err
 }

@@ -48,13 +48,27 @@ func (w *workers) open(ctx context.Context) {
 	w.mu.Unlock()
 }
 
-// close ends the workers. A delivery handed over later is left to its lease.
-func (w *workers) close() {
+// close ends the workers. A delivery handed over later is left to its lease. It
+// waits at most so long for attempts that were cut off, and reports whether all
+// have ended: a transport of the application's may not heed its context.
+func (w *workers) close(limit time.Duration) bool {
 	w.mu.Lock()
 	w.closed = true
 	close(w.jobs)
 	w.mu.Unlock()
-	w.running.Wait()
+	ended := make(chan struct{})
+	go func() {
+		w.running.Wait()
+		close(ended)
+	}()
+	timer := time.NewTimer(limit)
+	defer timer.Stop()
+	select {
+	case <-ended:
+		return true
+	case <-timer.C:
+		return false
+	}
 }
 
 // dispatch starts a job. Each call uses up an idle worker or starts a new one, so

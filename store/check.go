@@ -43,6 +43,40 @@ func CheckScope(s Scope) error {
 // IsText reports whether every database can keep s as text: valid UTF-8 without NUL.
 func IsText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
+// CheckEndpoint checks what [Endpoints] is given to store.
+func CheckEndpoint(ep *Endpoint, action Action, actor string) error {
+	if err := CheckScope(ep.Scope); err != nil {
+		return err
+	}
+	if ep.ID == "" {
+		return fmt.Errorf("%w: endpoint without an id", ErrInvalid)
+	}
+	for _, text := range [...]struct{ what, text string }{
+		{"id", ep.ID}, {"URL key", ep.URLKey}, {"action", string(action)}, {"actor", actor},
+	} {
+		if !IsText(text.text) {
+			return fmt.Errorf("%w: %s %.80q of an endpoint is not UTF-8 without NUL", ErrInvalid, text.what, text.text)
+		}
+	}
+	if ep.State < Enabled || ep.State > Deleted {
+		return fmt.Errorf("%w: endpoint %s has %v", ErrInvalid, ep.ID, ep.State)
+	}
+	if ep.Timeout < 0 || ep.Timeout > MaxTimeout {
+		return fmt.Errorf("%w: endpoint %s has a timeout of %s, want at most %s", ErrInvalid, ep.ID, ep.Timeout, MaxTimeout)
+	}
+	if ep.State != Deleted && !slices.EqualFunc(ep.Headers, ep.HeaderValues, func(name string, h SealedHeader) bool { return name == h.Name }) {
+		return fmt.Errorf("%w: the header values of endpoint %s are not those of the headers %q", ErrInvalid, ep.ID, ep.Headers)
+	}
+	seen := make(map[string]bool)
+	for _, v := range ep.SealedValues() {
+		if v.ID == "" || seen[v.ID] || !IsText(v.ID) || !IsText(v.KeyID) {
+			return fmt.Errorf("%w: endpoint %s has a sealed value without an id, or two with the same one", ErrInvalid, ep.ID)
+		}
+		seen[v.ID] = true
+	}
+	return nil
+}
+
 // CheckEvents checks a batch for [Queue.Enqueue], or with repeats, which allows an
 // id to be there twice, for [Tx].Enqueue.
 func CheckEvents(events []NewEvent, repeats bool) error {

@@ -43,6 +43,9 @@ func (s *EndpointState) UnmarshalText(text []byte) error {
 	return fmt.Errorf("%w: endpoint state %q", ErrInvalid, text)
 }
 
+// MaxTimeout is the longest Config.Timeout.
+const MaxTimeout = 30 * time.Second
+
 // Endpoint is a receiver's URL, its secrets and the event types it wants.
 type Endpoint struct {
 	Scope
@@ -53,11 +56,12 @@ type Endpoint struct {
 	// URLKey is the normalised URL, unique among the scope's endpoints that are
 	// not deleted.
 	URLKey string
-	// Secrets are the sealed signing secrets, newest first. Deleting destroys them.
-	Secrets []SealedSecret
+	// Sealed holds the signing secrets and the values of custom headers. Deleting
+	// destroys them.
+	Sealed
 
 	// Version starts at 1 and grows by one with every change of Config, URLKey or
-	// Secrets. Health does not change it.
+	// Sealed that somebody makes. Health does not change it, nor does Reseal.
 	Version int64
 
 	CreatedAt time.Time
@@ -77,18 +81,10 @@ type Config struct {
 	Reason      string            `json:"reason,omitempty"`   // why it is disabled
 	Schedule    string            `json:"schedule,omitempty"` // name of one of the sender's schedules; empty: its default
 	Schemes     []string          `json:"schemes,omitempty"`  // names of the sender's signature schemes; empty: its default
+	Timeout     time.Duration     `json:"timeout,omitempty"`  // of an attempt, at most MaxTimeout; 0: the sender's default
+	Headers     []string          `json:"headers,omitempty"`  // canonical names of custom headers, sorted; their values are sealed
 	Description string            `json:"description,omitempty"`
 	Metadata    map[string]string `json:"metadata,omitempty"`
-}
-
-// SealedSecret is one signing secret, sealed by the sender's keyring. The store
-// sees only ciphertext.
-type SealedSecret struct {
-	ID          string    `json:"id"`
-	KeyID       string    `json:"kid"`
-	Sealed      []byte    `json:"sealed"`
-	Fingerprint string    `json:"fingerprint"`         // for display; reveals nothing of use
-	ExpiresAt   time.Time `json:"expires_at,omitzero"` // zero: current
 }
 
 // Health is what attempts have told about an endpoint. Settle writes it only
@@ -125,6 +121,10 @@ const (
 	WasEnabled    Action = "enabled"
 	WasDeleted    Action = "deleted"
 	SecretRotated Action = "secret rotated"
+	SecretRevoked Action = "secret revoked"
+	// HeadersSet is an edit that gave custom headers values, which are not shown. It
+	// may have changed other things as well.
+	HeadersSet Action = "headers set"
 )
 
 // Change is one line of an endpoint's history: who did what, when, with the
@@ -156,17 +156,19 @@ type EndpointQuery struct {
 // Endpoints manages endpoints. Each change raises the version of the endpoint
 // and of its scope's set and adds a line of history, all in one commit.
 type Endpoints interface {
-	// CreateEndpoint stores a new endpoint. ID, Scope, Config, URLKey and Secrets
+	// CreateEndpoint stores a new endpoint. ID, Scope, Config, URLKey and Sealed
 	// are the caller's; everything else is the store's. It returns ErrDuplicateURL
 	// if another endpoint of the scope that is not deleted has the URLKey.
 	CreateEndpoint(ctx context.Context, ep Endpoint, action Action, actor string) (Endpoint, error)
 
-	// UpdateEndpoint replaces Config, URLKey and Secrets of the endpoint with ep's
+	// UpdateEndpoint replaces Config, URLKey and Sealed of the endpoint with ep's
 	// scope and ID, if its version is still ep.Version; else it returns ErrChanged.
-	// Other errors: ErrNotFound, ErrDeleted, ErrDuplicateURL.
+	// Other errors: ErrNotFound, ErrDeleted, ErrDuplicateURL. Sealed values that the
+	// endpoint has already, by their IDs, keep the ciphertext that is stored: they
+	// may have been sealed anew since ep was read.
 	//
 	// A change of State to Enabled sets EnabledAt and clears FailingSince, Failures
-	// and HoldUntil. A change to Deleted destroys the secrets and frees the URL
+	// and HoldUntil. A change to Deleted empties Sealed and frees the URL
 	// whatever ep says. Pending deliveries are not touched: claims look at the
 	// endpoint every time.
 	UpdateEndpoint(ctx context.Context, ep Endpoint, action Action, actor string) (Endpoint, error)

@@ -57,6 +57,19 @@ type Upkeep interface {
 	// the fault is ours. It returns them as they are afterwards.
 	DisableFailing(ctx context.Context, rule FailingRule, limit int) ([]Endpoint, error)
 
+	// SealedEndpoints returns endpoints of all scopes that are not deleted, in order
+	// of Num, at most limit whose Num is greater than after: what has to be gone
+	// through when keys change.
+	SealedEndpoints(ctx context.Context, after int64, limit int) ([]Endpoint, error)
+
+	// Reseal replaces the ciphertexts of values that an endpoint still has, by their
+	// IDs, and destroys the endpoint's secrets that have expired by the store's
+	// clock; an element without values does only that. Neither versions nor history
+	// change: to whoever can read the values, nothing has happened. Endpoints that
+	// are deleted or do not exist are passed over, as are values they do not have.
+	// No endpoint is named twice. It returns how many endpoints it changed.
+	Reseal(ctx context.Context, list []Resealed) (int, error)
+
 	// Prune erases payloads and removes whole events with their deliveries and
 	// attempts that are older than r says. Events with pending deliveries are left
 	// alone. An id that was removed is forgotten: sent again, it is a new event.

@@ -27,6 +27,8 @@ const (
 	// verified is how many requests of each run have their signatures checked.
 	// Checking all would measure the receiver.
 	verified = 100
+	// hangPath begins the paths that get no answer.
+	hangPath = "/hangs/"
 )
 
 // receiver is the process that requests go to.
@@ -96,6 +98,9 @@ func (r *receiver) stop() {
 
 // endpoint returns the URL of the ith endpoint.
 func (r *receiver) endpoint(i int) string { return fmt.Sprintf("%s/hooks/%d", r.url, i) }
+
+// hangs returns the URL of the ith endpoint that doesn't answer.
+func (r *receiver) hangs(i int) string { return fmt.Sprintf("%s%s%d", r.url, hangPath, i) }
 
 func (r *receiver) reset(ctx context.Context) error {
 	_, err := r.ask(ctx, "/reset")
@@ -190,6 +195,11 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			CPU: cpuTime() - time.Duration(c.cpuBefore.Load()),
 		})
 	default:
+		if strings.HasPrefix(r.URL.Path, hangPath) {
+			_, _ = io.Copy(io.Discard, r.Body) // else nobody sees the sender go
+			<-r.Context().Done()
+			return
+		}
 		c.requests.Add(1)
 		if !c.take(r) {
 			c.refused.Add(1)

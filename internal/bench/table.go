@@ -57,10 +57,23 @@ func printRivals(w io.Writer, tests []*test) {
 				ratios[i] = t.results[i].rate / rival.results[i].rate
 			}
 			s := spreadOfValues(ratios)
-			fmt.Fprintf(w, "%s is %.2f times %s (%.2f..%.2f)\n", t.name, s.median, rival.name, s.low, s.high)
+			fmt.Fprintf(w, "%s is %.2f times %s (%.2f..%.2f)%s\n", t.name, s.median, rival.name, s.low, s.high, t.slower(rival))
 		}
 	}
 	fmt.Fprintln(w)
+}
+
+// slower says how the p99 compares with that of a rival, where both have one.
+func (t *test) slower(rival *test) string {
+	ratios := make([]float64, len(t.results))
+	for i := range t.results {
+		if t.results[i].p99 == 0 || rival.results[i].p99 == 0 {
+			return ""
+		}
+		ratios[i] = float64(t.results[i].p99) / float64(rival.results[i].p99)
+	}
+	s := spreadOfValues(ratios)
+	return fmt.Sprintf(", its p99 %.2f times (%.2f..%.2f)", s.median, s.low, s.high)
 }
 
 // known returns the median of a figure that is 0 where it is not known.

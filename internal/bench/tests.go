@@ -76,6 +76,11 @@ func allTests(cfg *config, db *database) []*test {
 		if e.network {
 			drain.ceiling, live.ceiling = drainCeiling, liveCeiling
 		}
+		if e.network {
+			hanging, calm := e.isolation(cfg)
+			add(calm)
+			add(hanging)
+		}
 		if e.db == nil {
 			continue
 		}

@@ -63,7 +63,7 @@ func (f *fakeNet) dial(_ context.Context, _, address string) (net.Conn, error) {
 }
 
 func (f *fakeNet) policy(p Policy) *Policy {
-	p.Resolver, p.dial = f, f.dial
+	p.Resolver, p.Dial = f, f.dial
 	return &p
 }
 

@@ -50,14 +50,8 @@ func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Con
 	default:
 		return nil, &BlockedError{Host: host, Reason: fmt.Sprintf("network %q is not TCP", network)}
 	}
-	if host, err = ASCIIHost(host); err != nil {
+	if host, err = p.checkName(host); err != nil {
 		return nil, err
-	}
-	if err := CheckHost(host); err != nil {
-		return nil, err
-	}
-	if !p.names(host) {
-		return nil, &BlockedError{Host: host, Reason: "not among the hosts that may be dialled"}
 	}
 	answers, err := p.resolve(ctx, lookup, host)
 	if err != nil {
@@ -82,6 +76,22 @@ func splitHostPort(addr string) (string, uint16, error) {
 		return "", 0, &BlockedError{Host: host, Reason: "the port is not a number from 1 to 65535"}
 	}
 	return host, uint16(port), nil
+}
+
+// checkName judges what can be judged of a host without its addresses, and returns
+// it in ASCII.
+func (p *Policy) checkName(host string) (string, error) {
+	host, err := ASCIIHost(host)
+	if err != nil {
+		return "", err
+	}
+	if err := CheckHost(host); err != nil {
+		return "", err
+	}
+	if !p.names(host) {
+		return "", &BlockedError{Host: host, Reason: "not among the hosts that may be dialled"}
+	}
+	return host, nil
 }
 
 // names reports whether Only permits host.
@@ -146,7 +156,7 @@ func (p *Policy) vet(host string, port uint16, answers []netip.Addr) ([]netip.Ad
 
 // dialFirst returns the first connection that comes about, or the first error.
 func (p *Policy) dialFirst(ctx context.Context, network string, addrs []netip.Addr, port uint16) (net.Conn, error) {
-	dial := p.dial
+	dial := p.Dial
 	if dial == nil {
 		dial = (&net.Dialer{ControlContext: p.control}).DialContext
 	}

@@ -136,7 +136,7 @@ func TestDialTimeIsShared(t *testing.T) {
 		client, server := net.Pipe()
 		defer client.Close()
 		defer server.Close()
-		p.dial = func(ctx context.Context, _, address string) (net.Conn, error) {
+		p.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
 			if address == "93.184.216.35:443" {
 				return client, nil
 			}

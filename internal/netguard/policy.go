@@ -88,8 +88,9 @@ type Policy struct {
 	// Resolver resolves the hosts; nil means [net.DefaultResolver].
 	Resolver Resolver
 
-	// dial replaces net.Dialer in tests.
-	dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// Dial, unless nil, opens the connections in place of [net.Dialer], for tests. It
+	// gets a judged address and a port.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // Check returns a [*BlockedError] if addr must not be dialled on any port.
@@ -105,6 +106,31 @@ func (p *Policy) Check(addr netip.Addr) error {
 func (p *Policy) CheckPort(addr netip.Addr, port uint16) error {
 	if reason := p.orZero().forbidsPort(addr, port); reason != "" {
 		return &BlockedError{Addr: addr, Reason: reason}
+	}
+	return nil
+}
+
+// CheckTarget returns a [*BlockedError] if the policy forbids the host whatever
+// addresses a lookup gives it. It is for requests through a proxy, which does the
+// lookup: names are judged by their spelling and by Only, the names and addresses
+// of this machine and all other addresses like those that are dialled.
+func (p *Policy) CheckTarget(host string, port uint16) error {
+	p = p.orZero()
+	ascii, err := p.checkName(host)
+	if err != nil {
+		return err
+	}
+	addr, err := netip.ParseAddr(ascii)
+	if err == nil {
+		_, err = p.vet(ascii, port, []netip.Addr{addr})
+		return err
+	}
+	if IsLoopbackHost(ascii) {
+		_, err = p.vet(ascii, port, []netip.Addr{netip.AddrFrom4([4]byte{127, 0, 0, 1}), netip.IPv6Loopback()})
+		return err
+	}
+	if reason := p.forbidsPort(netip.Addr{}, port); reason != "" {
+		return &BlockedError{Host: host, Reason: reason}
 	}
 	return nil
 }

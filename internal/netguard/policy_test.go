@@ -109,6 +109,41 @@ func TestCheckPort(t *testing.T) {
 	require.ErrorIs(t, (*Policy)(nil).CheckPort(public, 22), ErrBlocked)
 }
 
+// What a proxy looks up is judged as far as it can be without a lookup.
+func TestCheckTarget(t *testing.T) {
+	for _, tc := range []struct {
+		policy Policy
+		host   string
+		port   uint16
+		ok     bool
+	}{
+		{Policy{}, "customer.example", 443, true},
+		{Policy{}, "bücher.example", 80, true},
+		{Policy{}, "93.184.216.34", 80, true},
+		{Policy{}, "2606:4700::1111", 443, true},
+		{Policy{}, "customer.example", 22, false},
+		{Policy{}, "customer.example", 6379, false},
+		{Policy{}, "customer..example", 443, false},
+		{Policy{}, "2130706433", 80, false},
+		{Policy{}, "①②⑦.⓪.⓪.①", 80, false},
+		{Policy{}, "169.254.169.254", 80, false},
+		{Policy{}, "10.0.0.1", 80, false},
+		{Policy{}, "fe80::1%lo", 80, false},
+		{Policy{}, "localhost", 80, false},
+		{Policy{}, "api.localhost", 80, false},
+		{Policy{Allow: prefixes("127.0.0.0/8")}, "localhost", 80, true},
+		{Policy{Allow: prefixes("10.0.0.0/8")}, "10.0.0.1", 80, true},
+		{Policy{Allow: prefixes("0.0.0.0/0")}, "169.254.169.254", 80, false},
+		{Policy{Only: []string{"customer.example"}}, "Customer.example.", 443, true},
+		{Policy{Only: []string{"customer.example"}}, "other.example", 443, false},
+	} {
+		err := tc.policy.CheckTarget(tc.host, tc.port)
+		require.Equal(t, tc.ok, err == nil, "%s port %d: %v", tc.host, tc.port, err)
+		require.True(t, tc.ok || errors.Is(err, ErrBlocked))
+	}
+	require.NoError(t, (*Policy)(nil).CheckTarget("customer.example", 443))
+}
+
 func TestBlockedErrorMessages(t *testing.T) {
 	addr := netip.MustParseAddr("10.0.0.1")
 	for want, err := range map[string]error{

@@ -22,8 +22,9 @@ const (
 // each value. A sealed value is 29 bytes longer than the plain one.
 //
 // A key should seal at most 2^32 values, the bound of SP 800-38D for random
-// nonces; rotate long before. To rotate, put a new key in front of the old ones
-// and keep those until nothing is sealed under them any more.
+// nonces; rotate long before. To rotate, add a new key behind the old ones in every
+// process, then put it in front, and keep the old ones until nothing is sealed under
+// them any more: see SealedUnder of package sender.
 type Ring struct {
 	newestFirst []ringKey
 	rand        io.Reader

@@ -30,18 +30,20 @@ var (
 )
 
 // Sealer encrypts and authenticates small values such as signing secrets.
-// Implementations are safe for concurrent use.
+// Implementations are safe for concurrent use. One that calls a service limits how
+// long that takes by itself, to a few seconds, since its caller waits.
 type Sealer interface {
 	// Seal encrypts plain, binds it to associated and appends the result to dst.
 	// It returns the id of the key that was used, which the caller stores beside
 	// the sealed value, and the extended dst. Associated says what the value
-	// belongs to; it is authenticated, not stored.
+	// belongs to; it is authenticated, not stored. As long as the id stays the
+	// same, nothing that has it needs to be sealed anew.
 	Seal(dst, plain, associated []byte) (kid string, sealed []byte, err error)
 
 	// Open decrypts a value that Seal returned together with kid and appends the
 	// result to dst. Associated must be what it was for Seal. If the value can't
 	// be opened, the error wraps ErrUnknownKey or ErrOpen and nothing of the value
-	// is returned.
+	// is returned; another error says that it may work later.
 	Open(dst []byte, kid string, sealed, associated []byte) ([]byte, error)
 }
 

@@ -1,7 +1,6 @@
 package memory
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"fmt"
@@ -14,8 +13,8 @@ import (
 
 // CreateEndpoint implements [store.Endpoints].
 func (s *Store) CreateEndpoint(ctx context.Context, in store.Endpoint, action store.Action, actor string) (store.Endpoint, error) {
-	if in.ID == "" || !store.IsText(in.ID) {
-		return store.Endpoint{}, fmt.Errorf("%w: endpoint id %q", store.ErrInvalid, in.ID)
+	if err := store.CheckEndpoint(&in, action, actor); err != nil {
+		return store.Endpoint{}, err
 	}
 	if in.State != store.Enabled && in.State != store.Disabled {
 		return store.Endpoint{}, fmt.Errorf("%w: a new endpoint is enabled or disabled, not %s", store.ErrInvalid, in.State)
@@ -39,7 +38,7 @@ func (s *Store) CreateEndpoint(ctx context.Context, in store.Endpoint, action st
 		Num:       int64(len(s.endpoints)) + 1,
 		Config:    cloneConfig(in.Config),
 		URLKey:    in.URLKey,
-		Secrets:   cloneSecrets(in.Secrets),
+		Sealed:    store.CloneSealed(in.Sealed),
 		CreatedAt: now,
 	}
 	s.endpoints = append(s.endpoints, ep)
@@ -52,8 +51,8 @@ func (s *Store) CreateEndpoint(ctx context.Context, in store.Endpoint, action st
 
 // UpdateEndpoint implements [store.Endpoints].
 func (s *Store) UpdateEndpoint(ctx context.Context, in store.Endpoint, action store.Action, actor string) (store.Endpoint, error) {
-	if in.State < store.Enabled || in.State > store.Deleted {
-		return store.Endpoint{}, fmt.Errorf("%w: endpoint state %s", store.ErrInvalid, in.State)
+	if err := store.CheckEndpoint(&in, action, actor); err != nil {
+		return store.Endpoint{}, err
 	}
 	if err := s.lockScope(ctx, in.Scope); err != nil {
 		return store.Endpoint{}, err
@@ -76,10 +75,10 @@ func (s *Store) UpdateEndpoint(ctx context.Context, in store.Endpoint, action st
 	now := s.now().time()
 	old := ep.Config
 	delete(w.byURL, ep.URLKey)
-	ep.Config, ep.URLKey, ep.Secrets = cloneConfig(in.Config), in.URLKey, cloneSecrets(in.Secrets)
+	ep.Config, ep.URLKey, ep.Sealed = cloneConfig(in.Config), in.URLKey, store.KeepSealed(in.Sealed, ep.Sealed)
 	switch {
 	case ep.State == store.Deleted:
-		ep.Secrets = nil
+		ep.Sealed = store.Sealed{}
 		s.deleted = append(s.deleted, ep)
 	case ep.State == store.Enabled && old.State != store.Enabled:
 		ep.EnabledAt = now
@@ -230,22 +229,14 @@ func (s *Store) named(scope store.Scope, id string) (*endpoint, error) {
 func (ep *endpoint) record() store.Endpoint {
 	r := ep.Endpoint
 	r.Config = cloneConfig(r.Config)
-	r.Secrets = cloneSecrets(r.Secrets)
+	r.Sealed = store.CloneSealed(r.Sealed)
 	return r
 }
 
 func cloneConfig(c store.Config) store.Config {
 	c.EventTypes = slices.Clone(c.EventTypes)
 	c.Schemes = slices.Clone(c.Schemes)
+	c.Headers = slices.Clone(c.Headers)
 	c.Metadata = maps.Clone(c.Metadata)
 	return c
-}
-
-func cloneSecrets(in []store.SealedSecret) []store.SealedSecret {
-	out := slices.Clone(in)
-	for i := range out {
-		out[i].Sealed = bytes.Clone(out[i].Sealed)
-		out[i].ExpiresAt = rounded(out[i].ExpiresAt)
-	}
-	return out
 }

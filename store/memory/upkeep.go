@@ -135,3 +135,42 @@ func (s *Store) CancelDeleted(ctx context.Context, limit int) (int, error) {
 	}
 	return n, nil
 }
+
+// SealedEndpoints implements [store.Upkeep].
+func (s *Store) SealedEndpoints(ctx context.Context, after int64, limit int) ([]store.Endpoint, error) {
+	if err := store.CheckLimit(limit); err != nil {
+		return nil, err
+	}
+	if err := s.lock(ctx); err != nil {
+		return nil, err
+	}
+	defer s.mu.Unlock()
+	var page []store.Endpoint
+	for num := max(after, 0) + 1; len(page) < limit && num <= int64(len(s.endpoints)); num++ {
+		if ep := s.endpoint(num); ep.State != store.Deleted {
+			page = append(page, ep.record())
+		}
+	}
+	return page, nil
+}
+
+// Reseal implements [store.Upkeep].
+func (s *Store) Reseal(ctx context.Context, list []store.Resealed) (int, error) {
+	if err := s.lock(ctx); err != nil {
+		return 0, err
+	}
+	defer s.mu.Unlock()
+	now := s.now().time()
+	n := 0
+	for _, r := range list {
+		ep := s.endpoint(r.Num)
+		if ep == nil || ep.Scope != r.Scope || ep.State == store.Deleted {
+			continue
+		}
+		var changed bool
+		if ep.Sealed, changed = store.ReplaceSealed(ep.Sealed, r.Values, now); changed {
+			n++
+		}
+	}
+	return n, nil
+}

@@ -53,7 +53,7 @@ func (r *endpointRow) endpoint() (store.Endpoint, error) {
 	if err := json.Unmarshal([]byte(*r.config), &ep.Config); err != nil {
 		return ep, fmt.Errorf("configuration of endpoint %s: %w", ep.ID, err)
 	}
-	if err := json.Unmarshal([]byte(*r.secrets), &ep.Secrets); err != nil {
+	if err := json.Unmarshal([]byte(*r.secrets), &ep.Sealed); err != nil {
 		return ep, fmt.Errorf("secrets of endpoint %s are not readable", ep.ID)
 	}
 	ep.State = store.EndpointState(*r.state)
@@ -132,7 +132,7 @@ func raiseSet(ctx context.Context, q querier, scope store.Scope) (version int64,
 
 // CreateEndpoint implements [store.Endpoints].
 func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, action store.Action, actor string) (out store.Endpoint, err error) {
-	if err := checkEndpoint(&ep, action, actor); err != nil {
+	if err := store.CheckEndpoint(&ep, action, actor); err != nil {
 		return out, err
 	}
 	err = s.write(ctx, func(q querier) error {
@@ -178,7 +178,7 @@ func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, action st
 
 // UpdateEndpoint implements [store.Endpoints].
 func (s *Store) UpdateEndpoint(ctx context.Context, ep store.Endpoint, action store.Action, actor string) (out store.Endpoint, err error) {
-	if err := checkEndpoint(&ep, action, actor); err != nil {
+	if err := store.CheckEndpoint(&ep, action, actor); err != nil {
 		return out, err
 	}
 	err = s.write(ctx, func(q querier) error {
@@ -200,7 +200,12 @@ func changeEndpoint(ctx context.Context, q querier, ep store.Endpoint, action st
 	if err != nil {
 		return ep, err
 	}
-	old, err := endpointByID(ctx, q, ep.Scope, ep.ID) // nobody else changes it now
+	// Nobody else makes a change now but Reseal, which waits for the row.
+	_, err = q.exec(ctx, "SELECT FROM hookpost.endpoint WHERE tenant = $1 AND mode = $2 AND id = $3 FOR UPDATE", ep.Tenant, int16(ep.Mode), ep.ID)
+	if err != nil {
+		return ep, err
+	}
+	old, err := endpointByID(ctx, q, ep.Scope, ep.ID)
 	switch {
 	case err != nil:
 		return old, err
@@ -209,8 +214,9 @@ func changeEndpoint(ctx context.Context, q querier, ep store.Endpoint, action st
 	case old.Version != ep.Version:
 		return old, fmt.Errorf("%w: %s has version %d, not %d", store.ErrChanged, ep.ID, old.Version, ep.Version)
 	}
+	ep.Sealed = store.KeepSealed(ep.Sealed, old.Sealed)
 	if ep.State == store.Deleted {
-		ep.Secrets = nil
+		ep.Sealed = store.Sealed{}
 		if _, err := q.exec(ctx, "INSERT INTO hookpost.deleted (endpoint) VALUES ($1)", old.Num); err != nil {
 			return old, err
 		}
@@ -246,25 +252,6 @@ func disable(ctx context.Context, q querier, ep store.Endpoint, reason string) (
 	return changeEndpoint(ctx, q, ep, store.WasDisabled, "")
 }
 
-func checkEndpoint(ep *store.Endpoint, action store.Action, actor string) error {
-	if err := store.CheckScope(ep.Scope); err != nil {
-		return err
-	}
-	if ep.ID == "" {
-		return fmt.Errorf("%w: endpoint without an id", store.ErrInvalid)
-	}
-	for name, text := range map[string]string{"id": ep.ID, "URL key": ep.URLKey, "action": string(action), "actor": actor} {
-		if !store.IsText(text) {
-			return fmt.Errorf("%w: %s %.80q of an endpoint is not UTF-8 without NUL", store.ErrInvalid, name, text)
-		}
-	}
-	switch ep.State {
-	case store.Enabled, store.Disabled, store.Deleted:
-		return nil
-	}
-	return fmt.Errorf("%w: endpoint %s has %v", store.ErrInvalid, ep.ID, ep.State)
-}
-
 // urlFree returns ErrDuplicateURL if another endpoint has ep's URL.
 func urlFree(ctx context.Context, q querier, ep store.Endpoint, self int64) error {
 	var other string
@@ -277,22 +264,20 @@ func urlFree(ctx context.Context, q querier, ep store.Endpoint, self int64) erro
 }
 
 func encodeEndpoint(ep store.Endpoint) (config, secrets string, err error) {
-	list := make([]store.SealedSecret, len(ep.Secrets))
-	for i, sec := range ep.Secrets {
-		if !sec.ExpiresAt.IsZero() {
-			sec.ExpiresAt = sec.ExpiresAt.UTC().Truncate(time.Microsecond)
-		}
-		list[i] = sec
-	}
 	c, err := json.Marshal(ep.Config)
 	if err != nil {
 		return "", "", fmt.Errorf("%w: configuration of endpoint %s: %w", store.ErrInvalid, ep.ID, err)
 	}
-	sec, err := json.Marshal(list)
+	secrets, err = encodeSealed(&ep)
+	return string(c), secrets, err
+}
+
+func encodeSealed(ep *store.Endpoint) (string, error) {
+	text, err := json.Marshal(store.CloneSealed(ep.Sealed)) // its times are as stored
 	if err != nil {
-		return "", "", fmt.Errorf("%w: secrets of endpoint %s cannot be stored", store.ErrInvalid, ep.ID)
+		return "", fmt.Errorf("%w: secrets of endpoint %s cannot be stored", store.ErrInvalid, ep.ID)
 	}
-	return string(c), string(sec), nil
+	return string(text), nil
 }
 
 // record adds a line to an endpoint's history.

@@ -218,3 +218,64 @@ func cancel(ctx context.Context, q querier, ids []store.DeliveryID, reason strin
 		FROM`+which+` WHERE d.event = s.event AND d.endpoint = s.endpoint AND d.round = s.round AND d.state <= 2`, events, endpoints, rounds, reason)
 	return err
 }
+
+// SealedEndpoints implements [store.Upkeep].
+func (s *Store) SealedEndpoints(ctx context.Context, after int64, limit int) (eps []store.Endpoint, err error) {
+	if err := store.CheckLimit(limit); err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(q querier) error {
+		eps, err = endpointsWhere(ctx, q, "WHERE e.num > $1 AND e.state <> 3 ORDER BY e.num LIMIT $2", after, limit)
+		return err
+	})
+	return eps, err
+}
+
+// Reseal implements [store.Upkeep]. Rows are locked in order of their numbers, so
+// that two steps can't wait for each other.
+func (s *Store) Reseal(ctx context.Context, list []store.Resealed) (n int, err error) {
+	given := make(map[store.EndpointKey][]store.SealedValue, len(list))
+	nums := make([]int64, len(list))
+	for i, r := range list {
+		nums[i], given[r.EndpointKey] = r.Num, r.Values
+	}
+	err = s.write(ctx, func(q querier) error {
+		n = 0
+		var now time.Time
+		if err := q.row(ctx, "SELECT statement_timestamp()", nil, &now); err != nil {
+			return err
+		}
+		_, err := q.exec(ctx, "SELECT FROM hookpost.endpoint WHERE num = ANY ($1::bigint[]) ORDER BY num FOR UPDATE", nums)
+		if err != nil {
+			return err
+		}
+		stored, err := endpointsWhere(ctx, q, "WHERE e.num = ANY ($1::bigint[]) AND e.state <> 3 ORDER BY e.num", nums)
+		if err != nil {
+			return err
+		}
+		for i := range stored {
+			ep := &stored[i]
+			values, ok := given[store.EndpointKey{Scope: ep.Scope, Num: ep.Num}]
+			if !ok {
+				continue
+			}
+			changed := false
+			if ep.Sealed, changed = store.ReplaceSealed(ep.Sealed, values, now); !changed {
+				continue
+			}
+			text, err := encodeSealed(ep)
+			if err != nil {
+				return err
+			}
+			if _, err := q.exec(ctx, "UPDATE hookpost.endpoint SET secrets = $2::text::json WHERE num = $1", ep.Num, text); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}

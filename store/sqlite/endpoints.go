@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -35,7 +34,7 @@ func scanEndpoint(r row) (store.Endpoint, error) {
 	if err := json.Unmarshal(r.blob(4), &ep.Config); err != nil {
 		return ep, fmt.Errorf("sqlite: configuration of endpoint %s: %w", ep.ID, err)
 	}
-	if err := json.Unmarshal(r.blob(6), &ep.Secrets); err != nil {
+	if err := json.Unmarshal(r.blob(6), &ep.Sealed); err != nil {
 		return ep, fmt.Errorf("sqlite: secrets of endpoint %s are not readable", ep.ID)
 	}
 	ep.State = store.EndpointState(r.int(9))
@@ -80,7 +79,7 @@ func endpointSet(x execer, scope store.Scope, now int64) (store.EndpointSet, err
 
 // CreateEndpoint implements [store.Endpoints].
 func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, action store.Action, actor string) (out store.Endpoint, err error) {
-	if err := checkEndpoint(&ep); err != nil {
+	if err := store.CheckEndpoint(&ep, action, actor); err != nil {
 		return out, err
 	}
 	err = s.write(ctx, func(c *conn) error {
@@ -127,7 +126,7 @@ func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, action st
 
 // UpdateEndpoint implements [store.Endpoints].
 func (s *Store) UpdateEndpoint(ctx context.Context, ep store.Endpoint, action store.Action, actor string) (out store.Endpoint, err error) {
-	if err := checkEndpoint(&ep); err != nil {
+	if err := store.CheckEndpoint(&ep, action, actor); err != nil {
 		return out, err
 	}
 	err = s.write(ctx, func(c *conn) error {
@@ -155,8 +154,9 @@ func changeEndpoint(x execer, ep store.Endpoint, now int64, action store.Action,
 	if err != nil {
 		return old, err
 	}
+	ep.Sealed = store.KeepSealed(ep.Sealed, old.Sealed)
 	if ep.State == store.Deleted {
-		ep.Secrets = nil
+		ep.Sealed = store.Sealed{}
 		if _, err := x.exec("INSERT INTO hookpost_deleted (endpoint) VALUES (?)", old.Num); err != nil {
 			return old, err
 		}
@@ -195,20 +195,6 @@ func disable(x execer, ep store.Endpoint, now int64, reason string) (store.Endpo
 	return changeEndpoint(x, ep, now, store.WasDisabled, "")
 }
 
-func checkEndpoint(ep *store.Endpoint) error {
-	if err := store.CheckScope(ep.Scope); err != nil {
-		return err
-	}
-	if ep.ID == "" {
-		return fmt.Errorf("%w: endpoint without an id", store.ErrInvalid)
-	}
-	switch ep.State {
-	case store.Enabled, store.Disabled, store.Deleted:
-		return nil
-	}
-	return fmt.Errorf("%w: endpoint %s has %v", store.ErrInvalid, ep.ID, ep.State)
-}
-
 // urlFree returns ErrDuplicateURL if another endpoint has ep's URL.
 func urlFree(x execer, scope int64, ep store.Endpoint, self int64) error {
 	var other string
@@ -221,22 +207,20 @@ func urlFree(x execer, scope int64, ep store.Endpoint, self int64) error {
 }
 
 func encodeEndpoint(ep store.Endpoint) (config, secrets string, err error) {
-	list := make([]store.SealedSecret, len(ep.Secrets))
-	for i, sec := range ep.Secrets {
-		if !sec.ExpiresAt.IsZero() {
-			sec.ExpiresAt = sec.ExpiresAt.UTC().Truncate(time.Microsecond)
-		}
-		list[i] = sec
-	}
 	c, err := json.Marshal(ep.Config)
 	if err != nil {
 		return "", "", fmt.Errorf("%w: configuration of endpoint %s: %w", store.ErrInvalid, ep.ID, err)
 	}
-	sec, err := json.Marshal(list)
+	secrets, err = encodeSealed(&ep)
+	return string(c), secrets, err
+}
+
+func encodeSealed(ep *store.Endpoint) (string, error) {
+	text, err := json.Marshal(store.CloneSealed(ep.Sealed)) // its times are as stored
 	if err != nil {
-		return "", "", fmt.Errorf("%w: secrets of endpoint %s cannot be stored", store.ErrInvalid, ep.ID)
+		return "", fmt.Errorf("%w: secrets of endpoint %s cannot be stored", store.ErrInvalid, ep.ID)
 	}
-	return string(c), string(sec), nil
+	return string(text), nil
 }
 
 // record raises the set's version and adds a line to the endpoint's history.

@@ -195,6 +195,53 @@ func cancel(x execer, id store.DeliveryID, isLeased bool, reason string, now int
 	return err
 }
 
+// SealedEndpoints implements [store.Upkeep].
+func (s *Store) SealedEndpoints(ctx context.Context, after int64, limit int) (eps []store.Endpoint, err error) {
+	if err := store.CheckLimit(limit); err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(c *conn) error {
+		eps, err = endpointsWhere(c, "WHERE e.num > ? AND e.state <> 3 ORDER BY e.num LIMIT ?", after, limit)
+		return err
+	})
+	return eps, err
+}
+
+// Reseal implements [store.Upkeep].
+func (s *Store) Reseal(ctx context.Context, list []store.Resealed) (n int, err error) {
+	err = s.write(ctx, func(c *conn) error {
+		n = 0
+		now := fromMicros(s.now())
+		for _, r := range list {
+			stored, err := endpointsWhere(c, "WHERE e.num = ? AND s.tenant = ? AND s.mode = ? AND e.state <> 3",
+				r.Num, r.Tenant, int(r.Mode))
+			if err != nil {
+				return err
+			}
+			if len(stored) == 0 {
+				continue
+			}
+			ep, changed := &stored[0], false
+			if ep.Sealed, changed = store.ReplaceSealed(ep.Sealed, r.Values, now); !changed {
+				continue
+			}
+			text, err := encodeSealed(ep)
+			if err != nil {
+				return err
+			}
+			if _, err := c.exec("UPDATE hookpost_endpoint SET secrets = ? WHERE num = ?", text, ep.Num); err != nil {
+				return err
+			}
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
 // any reports whether a query finds a row.
 func (s *Store) any(ctx context.Context, query string, args ...any) (found bool, err error) {
 	err = s.read(ctx, func(c *conn) error {

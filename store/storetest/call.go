@@ -92,6 +92,14 @@ func calls(w *world) []call {
 			_, err := st.DisableFailing(ctx, store.FailingRule{For: day}, many)
 			return err
 		}},
+		{"SealedEndpoints", func(ctx context.Context, st store.Store) error {
+			_, err := st.SealedEndpoints(ctx, 0, many)
+			return err
+		}},
+		{"Reseal", func(ctx context.Context, st store.Store) error {
+			_, err := st.Reseal(ctx, []store.Resealed{anew(ep, "k2")})
+			return err
+		}},
 		{"Prune", func(ctx context.Context, st store.Store) error {
 			_, err := st.Prune(ctx, store.Retention{Payloads: day, Log: day}, many)
 			return err

@@ -41,6 +41,7 @@ var faults = map[string]fault{
 	"context is ignored":        {"CancelledContext", func(st store.Store) store.Store { return noContext{st} }},
 	"close is forgotten":        {"ClosedStore", func(st store.Store) store.Store { return neverCloses{st} }},
 	"pages overlap":             {"DeliveryLog", func(st store.Store) store.Store { return overlaps{st} }},
+	"reseal is undone":          {"ResealOutlivesEdits", func(st store.Store) store.Store { return undoesReseal{st} }},
 	"body is changed":           {"EventRoundTrip", func(st store.Store) store.Store { return trimsBody{st} }},
 }
 
@@ -196,4 +197,17 @@ func (s trimsBody) Enqueue(ctx context.Context, p store.EnqueueParams) ([]store.
 		p.Events[i].Body = bytes.TrimRight(p.Events[i].Body, "\xff")
 	}
 	return s.Store.Enqueue(ctx, p)
+}
+
+type undoesReseal struct{ store.Store }
+
+func (s undoesReseal) UpdateEndpoint(ctx context.Context, ep store.Endpoint, action store.Action, actor string) (store.Endpoint, error) {
+	out, err := s.Store.UpdateEndpoint(ctx, ep, action, actor)
+	if err == nil {
+		_, err = s.Reseal(ctx, []store.Resealed{{
+			EndpointKey: store.EndpointKey{Scope: ep.Scope, Num: out.Num}, Values: []store.SealedValue{*ep.SealedValues()[0]},
+		}})
+		out.Sealed = ep.Sealed
+	}
+	return out, err
 }

@@ -34,19 +34,24 @@ func endpointRoundTrip(w *world) {
 	ep := w.newEndpoint()
 	ep.Config = store.Config{
 		URL: "https://example.com/päth?q='\"\\", EventTypes: []string{"payment.*", "push"}, State: store.Disabled, Reason: "imported",
-		Schedule: "fast", Schemes: []string{"standard", "timestamped"}, Description: "käse 世界", Metadata: map[string]string{"a": "1", "": "x", "ü": ""},
+		Schedule: "fast", Schemes: []string{"standard", "timestamped"}, Timeout: store.MaxTimeout, Headers: []string{"Authorization", "X-Tenant"},
+		Description: "käse 世界", Metadata: map[string]string{"a": "1", "": "x", "ü": ""},
 	}
 	ep.URLKey = "https://example.com/p%C3%A4th"
 	ep.Secrets = []store.SealedSecret{
-		{ID: "sec_2", KeyID: "k2", Sealed: []byte{0, 255, 10, '\''}, Fingerprint: "f2"},
-		{ID: "sec_1", KeyID: "k1", Sealed: []byte{1}, Fingerprint: "f1", ExpiresAt: time.Date(2030, 1, 2, 3, 4, 5, 6000, time.UTC)},
+		secret("sec_2", "k2", []byte{0, 255, 10, '\''}, "f2"),
+		secret("sec_1", "k1", []byte{1}, "f1"),
+	}
+	ep.Secrets[1].ExpiresAt = time.Date(2030, 1, 2, 3, 4, 5, 6000, time.UTC)
+	ep.HeaderValues = []store.SealedHeader{
+		{SealedValue: store.SealedValue{ID: "hdr_1", KeyID: "k2", Sealed: []byte{2, 0, 255}}, Name: "Authorization"},
+		{SealedValue: store.SealedValue{ID: "hdr_2", KeyID: "k1", Sealed: []byte{3}}, Name: "X-Tenant"},
 	}
 	// What is the store's is not taken from the caller.
 	ep.Num, ep.Version, ep.CreatedAt, ep.EnabledAt = 99, 99, time.Unix(1, 0), time.Unix(1, 0)
 	ep.Health = store.Health{Failures: 9, FailingSince: time.Unix(1, 0), HoldUntil: time.Unix(1<<33, 0), LastSuccess: time.Unix(1, 0)}
 	want := ep
-	want.Secrets = slices.Clone(ep.Secrets)
-	want.Secrets[0].Sealed = slices.Clone(ep.Secrets[0].Sealed)
+	want.Sealed = store.CloneSealed(ep.Sealed)
 	want.EventTypes = slices.Clone(ep.EventTypes)
 
 	from := w.now()
@@ -65,8 +70,8 @@ func endpointRoundTrip(w *world) {
 		if got.ID != want.ID || got.Scope != want.Scope || got.URLKey != want.URLKey || !sameConfig(got.Config, want.Config) {
 			w.Errorf("%s differs from what was given:\ngot  %+v\nwant %+v", c.from, got, want)
 		}
-		if !reflect.DeepEqual(got.Secrets, want.Secrets) {
-			w.Errorf("%s: secrets %+v, want %+v", c.from, got.Secrets, want.Secrets)
+		if !reflect.DeepEqual(got.Sealed, want.Sealed) {
+			w.Errorf("%s: sealed values %+v, want %+v", c.from, got.Sealed, want.Sealed)
 		}
 		if got.Num <= 0 || got.Version != 1 || got.Health != (store.Health{}) || !got.EnabledAt.IsZero() {
 			w.Errorf("%s: number %d, version %d, health %+v, enabled at %v, want the store's own: positive, 1, healthy, never enabled",
@@ -83,7 +88,7 @@ func endpointRoundTrip(w *world) {
 	for i := range read.Secrets[0].Sealed {
 		read.Secrets[0].Sealed[i] = 0 // slices handed out belong to the caller
 	}
-	if got := w.reload(created); !reflect.DeepEqual(got.Secrets, want.Secrets) {
+	if got := w.reload(created); !reflect.DeepEqual(got.Sealed, want.Sealed) {
 		w.Errorf("changing what Endpoint returned changed what is stored")
 	}
 	_, err = w.st.Endpoint(w.ctx(), w.scope, "ep_unknown")
@@ -106,7 +111,7 @@ func endpointVersions(w *world) {
 		func(e *store.Endpoint) { e.URL, e.URLKey = "https://b.example.com/", "https://b.example.com/" },
 		func(e *store.Endpoint) { e.EventTypes = []string{"a", "b.*"} },
 		func(e *store.Endpoint) {
-			e.Secrets = append([]store.SealedSecret{{ID: "new", Sealed: []byte("n")}}, e.Secrets...)
+			e.Secrets = append([]store.SealedSecret{secret("new", "k1", []byte("n"), "")}, e.Secrets...)
 		},
 		func(e *store.Endpoint) { e.State, e.Reason = store.Disabled, "by hand" },
 		func(e *store.Endpoint) { e.State, e.Reason = store.Enabled, "" },
@@ -204,7 +209,7 @@ func endpointDelete(w *world) {
 	got, err := w.st.UpdateEndpoint(w.ctx(), del, store.WasDeleted, "ann")
 	w.must(err, "UpdateEndpoint to deleted")
 	for _, got := range []store.Endpoint{got, w.reload(ep)} {
-		if got.State != store.Deleted || len(got.Secrets) != 0 || got.Version != 2 {
+		if got.State != store.Deleted || len(got.SealedValues()) != 0 || got.Version != 2 {
 			w.Errorf("deleted endpoint reads %+v, want it deleted in version 2 without secrets, though they were handed in", got)
 		}
 		if got.URL != ep.URL {
@@ -249,7 +254,7 @@ func endpointHistory(w *world) {
 		change func(e *store.Endpoint)
 	}{
 		{store.Edited, "bob", func(e *store.Endpoint) { e.EventTypes = []string{"push"} }},
-		{store.SecretRotated, "", func(e *store.Endpoint) { e.Secrets = []store.SealedSecret{{ID: "n", Sealed: []byte("n")}} }},
+		{store.SecretRotated, "", func(e *store.Endpoint) { e.Secrets = []store.SealedSecret{secret("n", "k1", []byte("n"), "")} }},
 		{store.WasDisabled, "käthe", func(e *store.Endpoint) { e.State, e.Reason = store.Disabled, "why" }},
 		{store.WasEnabled, "ann", func(e *store.Endpoint) { e.State, e.Reason = store.Enabled, "" }},
 		{store.WasDeleted, "ann", func(e *store.Endpoint) { e.State = store.Deleted }},

@@ -13,12 +13,16 @@ func (w *world) newEndpoint() store.Endpoint {
 	n := w.next()
 	url := fmt.Sprintf("https://example.com/hooks/%d", n)
 	return store.Endpoint{
-		Scope:   w.scope,
-		ID:      fmt.Sprintf("ep_%s_%s_%d", w.scope.Tenant, w.scope.Mode, n),
-		URLKey:  url,
-		Config:  store.Config{URL: url, EventTypes: []string{"*"}, State: store.Enabled},
-		Secrets: []store.SealedSecret{{ID: "sec_1", KeyID: "k1", Sealed: []byte{0, 1, 2, 255}, Fingerprint: "abcd"}},
+		Scope:  w.scope,
+		ID:     fmt.Sprintf("ep_%s_%s_%d", w.scope.Tenant, w.scope.Mode, n),
+		URLKey: url,
+		Config: store.Config{URL: url, EventTypes: []string{"*"}, State: store.Enabled},
+		Sealed: store.Sealed{Secrets: []store.SealedSecret{secret("sec_1", "k1", []byte{0, 1, 2, 255}, "abcd")}},
 	}
+}
+
+func secret(id, kid string, sealed []byte, fingerprint string) store.SealedSecret {
+	return store.SealedSecret{SealedValue: store.SealedValue{ID: id, KeyID: kid, Sealed: sealed}, Fingerprint: fingerprint}
 }
 
 func (w *world) create(ep store.Endpoint) store.Endpoint {

@@ -112,6 +112,7 @@ func suite() []check {
 	var all []check
 	for _, part := range [][]check{
 		endpointChecks(),
+		sealedChecks(),
 		enqueueChecks(),
 		claimChecks(),
 		leaseChecks(),

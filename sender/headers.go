@@ -1,0 +1,213 @@
+package sender
+
+import (
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/hookpost/hookpost/signing"
+	"github.com/hookpost/hookpost/store"
+)
+
+const (
+	maxHeaders     = 16   // of one endpoint
+	maxHeaderName  = 100  // bytes
+	maxHeaderValue = 4096 // bytes
+)
+
+// Headers are custom headers of the requests to an endpoint, such as Authorization.
+// The values count as secrets: they are sealed like those, and printed, logged or
+// marshalled, Headers show names only.
+//
+// At most 16; a name has at most 100 bytes, a value at most 4,096 of printable
+// ASCII. Refused are headers that belong to something else: those of the signature
+// schemes in Options, of the connection (Host, Content-Length, Transfer-Encoding
+// and so on), of the event (Content-Type, Content-Encoding) and of tracing
+// (Traceparent, Tracestate); User-Agent, which is HTTPOptions.UserAgent;
+// Idempotency-Key and X-Idempotency-Key, with which Go's client repeats requests by
+// itself; and those that would make a receiver take the request for something else
+// (Forwarded, X-Forwarded-*, X-HTTP-Method-Override and their like).
+type Headers map[string]string
+
+// String returns the names, sorted, with their values redacted.
+func (h Headers) String() string {
+	var b strings.Builder
+	b.WriteByte('[')
+	for i, name := range slices.Sorted(maps.Keys(h)) {
+		if i > 0 {
+			b.WriteByte(' ')
+		}
+		if !validHeaderName(name) {
+			name = "***" // perhaps a value in the wrong place
+		}
+		b.WriteString(name + ":***")
+	}
+	b.WriteByte(']')
+	return b.String()
+}
+
+// Format implements [fmt.Formatter]: every verb prints what String returns.
+func (h Headers) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, h.String()) }
+
+// LogValue implements [slog.LogValuer] and returns what String returns.
+func (h Headers) LogValue() slog.Value { return slog.StringValue(h.String()) }
+
+// MarshalText implements [encoding.TextMarshaler] and returns what String returns.
+func (h Headers) MarshalText() ([]byte, error) { return []byte(h.String()), nil }
+
+// setHeaders seals the values of headers into an endpoint. One with an empty value
+// is removed; those that are not named stay.
+func (c *config) setHeaders(ep *store.Endpoint, headers Headers) error {
+	if len(headers) > 2*maxHeaders { // as many to remove and as many to set
+		return &EndpointError{"Headers", fmt.Sprintf("are %d, more than %d", len(headers), maxHeaders)}
+	}
+	given := make(map[string]string, len(headers))
+	for name, value := range headers {
+		if !validHeaderName(name) {
+			// Not shown: it may be a value in the wrong place.
+			return &EndpointError{"Headers", fmt.Sprintf("a name is not one of HTTP's, of letters, digits and !#$%%&'*+-.^_`|~, or has more than %d bytes", maxHeaderName)}
+		}
+		name = http.CanonicalHeaderKey(name)
+		if _, twice := given[name]; twice {
+			return &EndpointError{"Headers", fmt.Sprintf("%s is there twice", name)}
+		}
+		if problem := headerValueProblem(value); problem != "" {
+			return &EndpointError{"Headers", fmt.Sprintf("the value of %s %s", name, problem)}
+		}
+		given[name] = value
+	}
+	values := slices.DeleteFunc(slices.Clone(ep.HeaderValues), func(h store.SealedHeader) bool {
+		_, replaced := given[h.Name]
+		return replaced
+	})
+	for name, value := range given {
+		if value == "" {
+			continue
+		}
+		sealed, err := sealHeader(c.Keyring, ep, name, value)
+		if err != nil {
+			return err
+		}
+		values = append(values, sealed)
+	}
+	slices.SortFunc(values, func(a, b store.SealedHeader) int { return strings.Compare(a.Name, b.Name) })
+	ep.HeaderValues, ep.Headers = values, nil
+	for i := range values {
+		ep.Headers = append(ep.Headers, values[i].Name)
+	}
+	return nil
+}
+
+// checkHeaders refuses headers that endpoints can't have.
+func (c *config) checkHeaders(names []string) error {
+	if len(names) == 0 {
+		return nil
+	}
+	if len(names) > maxHeaders {
+		return &EndpointError{"Headers", fmt.Sprintf("are %d, more than %d", len(names), maxHeaders)}
+	}
+	signatures := c.signatureHeaders()
+	for _, name := range names {
+		why := forbiddenHeader(name)
+		if slices.Contains(signatures, name) {
+			why = "carries a signature"
+		}
+		if why != "" {
+			return &EndpointError{"Headers", fmt.Sprintf("%s can't be set: it %s", name, why)}
+		}
+	}
+	return nil
+}
+
+// signatureHeaders returns the names of the headers that the schemes in Options
+// set. A scheme that can't use a secret such as new ones are is asked when it
+// signs.
+func (c *config) signatureHeaders() (names []string) {
+	probe := []signing.Secret{signing.NewSecret()}
+	for _, s := range c.Schemes {
+		func() {
+			defer func() { _ = recover() }() // a scheme of the application's
+			if keys, err := bindKeys([]signing.Scheme{s}, probe); err == nil {
+				names = append(names, signing.HeaderNames(keys[0])...)
+			}
+		}()
+	}
+	return names
+}
+
+// forbiddenHeader says what a header, in canonical form, is for that no endpoint
+// can set it; "" if it can.
+func forbiddenHeader(name string) string {
+	switch name {
+	case "Host", "Content-Length", "Transfer-Encoding", "Te", "Trailer", "Connection", "Keep-Alive", "Upgrade", "Expect", "Http2-Settings":
+		return "belongs to the connection"
+	case "Content-Type", "Content-Encoding":
+		return "describes the body, which is the event's"
+	case "Accept-Encoding":
+		return "asks for compressed answers, which the log could not show"
+	case "User-Agent":
+		return "names the sender; see HTTPOptions.UserAgent"
+	case "Idempotency-Key", "X-Idempotency-Key":
+		return "makes Go's client repeat requests by itself; the id of the event is in the signed headers"
+	case "Traceparent", "Tracestate":
+		return "belongs to tracing, and is another one in each request"
+	case "Forwarded", "Via", "X-Real-Ip":
+		return "says where a request comes from"
+	case "X-Http-Method", "X-Http-Method-Override", "X-Method-Override":
+		return "makes it another request than the POST that it is"
+	}
+	for _, p := range [...]struct{ prefix, why string }{
+		{"Webhook-", "carries a signature"},
+		{"Svix-", "carries a signature"},
+		{"Proxy-", "belongs to the connection"},
+		{"Sec-", "belongs to browsers"},
+		{"X-Forwarded-", "says where a request comes from"},
+	} {
+		if strings.HasPrefix(name, p.prefix) {
+			return p.why
+		}
+	}
+	return ""
+}
+
+// validHeaderName reports whether name is an HTTP token (RFC 9110, 5.6.2) of
+// acceptable length.
+func validHeaderName(name string) bool {
+	return name != "" && len(name) <= maxHeaderName && !strings.ContainsFunc(name, func(r rune) bool {
+		switch {
+		case 'a' <= r && r <= 'z', 'A' <= r && r <= 'Z', '0' <= r && r <= '9':
+			return false
+		}
+		return !strings.ContainsRune("!#$%&'*+-.^_`|~", r)
+	})
+}
+
+// headerValueProblem says what is wrong with a value, without showing it.
+func headerValueProblem(value string) string {
+	switch {
+	case len(value) > maxHeaderValue:
+		return fmt.Sprintf("has %d bytes, more than %d", len(value), maxHeaderValue)
+	case !printable(value):
+		return "is not printable ASCII"
+	case strings.TrimSpace(value) != value:
+		return "begins or ends with a space"
+	}
+	return ""
+}
+
+// addHeaders adds an endpoint's own headers to the requests.
+func (d *destination) addHeaders(headers []openedHeader) error {
+	for _, h := range headers {
+		for _, k := range d.keys {
+			if slices.Contains(signing.HeaderNames(k), h.name) {
+				return fmt.Errorf("the header %s is now one of a signature scheme in Options.Schemes; remove one of them", h.name)
+			}
+		}
+		d.request.Header[h.name] = []string{h.value}
+	}
+	return nil
+}
