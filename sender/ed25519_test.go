@@ -126,3 +126,35 @@ func TestSecretsThatCannotSign(t *testing.T) {
 	_, err = c.Attempt(t.Context(), target, sender.Event{Type: "push"})
 	require.NoError(t, err)
 }
+
+// A rotation ends the secrets of one kind and leaves those of the other.
+func TestRotateOneKind(t *testing.T) {
+	inBubble(t, sender.Options{}, func(t *testing.T, w *world) {
+		receiver := w.receiver("shop.example")
+		ep, shared := w.endpointAndSecret(&w.Tenant, "shop.example")
+		rotate := func(r sender.Rotation) signing.Secret {
+			_, secret, err := w.RotateSecret(t.Context(), ep.ID, &r)
+			require.NoError(t, err)
+			return secret
+		}
+		require.Equal(t, signing.KindPrivate, rotate(sender.Rotation{Secret: signing.NewPrivateKey()}).Kind())
+		w.pass(25 * time.Hour)
+		newShared := rotate(sender.Rotation{})
+		require.Equal(t, signing.KindShared, newShared.Kind(), "an endpoint with a shared secret gets another")
+		private := rotate(sender.Rotation{Secret: signing.NewPrivateKey(), Overlap: -1})
+		w.send(&w.Tenant, "push")
+		w.pass(25 * time.Hour)
+		w.send(&w.Tenant, "push")
+		requests := receiver.Requests()
+		require.Regexp(t, `^v1,\S{44} v1,\S{44} v1a,\S{88}$`, requests[0].Header.Get("Webhook-Signature"))
+		require.NoError(t, verify(t, signing.Standard, shared, requests[0]))
+		require.Regexp(t, `^v1,\S{44} v1a,\S{88}$`, requests[1].Header.Get("Webhook-Signature"))
+		require.NoError(t, verify(t, signing.Standard, newShared, requests[1]))
+		require.NoError(t, verify(t, signing.Standard, public(t, private), requests[1]))
+
+		// Without a shared secret the default is a private key.
+		_, err := w.RevokeSecret(t.Context(), ep.ID, w.current(&w.Tenant, ep).Secrets[1].ID)
+		require.NoError(t, err)
+		require.Equal(t, signing.KindPrivate, rotate(sender.Rotation{}).Kind())
+	})
+}

@@ -18,7 +18,8 @@ const (
 // Rotation says how an endpoint changes to a new secret. The zero value of every
 // field means its default.
 type Rotation struct {
-	// Secret is the new signing secret. Default: one is made.
+	// Secret is the new signing secret. Default: one is made, of the kind that the
+	// endpoint has: a private ed25519 key if it has no shared secret.
 	Secret signing.Secret
 	// Overlap is how long the secrets so far sign as well, so that the receiver
 	// accepts requests before it has the new secret as well as after. Default 24 h,
@@ -32,8 +33,13 @@ type Rotation struct {
 // more, and are destroyed within about an hour. Secrets whose own end is earlier
 // keep it. An endpoint has at most signing.MaxSecrets at a time.
 //
+// It is the secrets of the new one's kind that end. Those of the other kind stay as
+// they are: so a private key comes to stand beside a shared secret, and each is
+// rotated by itself.
+//
 // With a negative Overlap it also is the way out when the key is lost that the old
-// secrets were sealed under; else they must be readable.
+// secrets were sealed under: all of them are destroyed then. Else they must be
+// readable.
 //
 // Errors: ErrInvalidEndpoint, store.ErrNotFound, store.ErrDeleted and those of the
 // keyring.
@@ -53,26 +59,37 @@ func (t *Tenant) RotateSecret(ctx context.Context, endpointID string, r *Rotatio
 	if overlap > maxOverlap {
 		return none(&EndpointError{"Overlap", fmt.Sprintf("is %s, more than %s (30 days)", overlap, maxOverlap)})
 	}
-	if secret.IsZero() {
-		secret = signing.NewSecret()
-	}
 	if err := s.clock.ask(ctx, s.st); err != nil {
 		return none(err)
 	}
 	ep, err := t.change(ctx, endpointID, store.SecretRotated, func(ep *store.Endpoint) (bool, error) {
 		now := s.clock.at(time.Now())
-		signs := []signing.Secret{secret}
-		var kept []store.SealedSecret
-		if overlap > 0 {
-			o, err := openSealed(s.cfg.Keyring, &store.Endpoint{
-				Scope: ep.Scope, ID: ep.ID, Sealed: store.Sealed{Secrets: ep.Secrets},
-			}, now)
-			if err != nil {
+		o, err := openSealed(s.cfg.Keyring, &store.Endpoint{
+			Scope: ep.Scope, ID: ep.ID, Sealed: store.Sealed{Secrets: ep.Secrets},
+		}, now)
+		if err != nil {
+			if overlap > 0 {
 				return false, err
 			}
-			old, _ := o.current(now)
-			signs = append(signs, old...)
-			kept = expireAt(ep.Secrets, now, now.Add(overlap))
+			ep.Secrets, o = nil, &opened{}
+		}
+		current, _ := o.current(now)
+		if secret.IsZero() {
+			secret = newSecretBeside(current)
+		}
+		signs := []signing.Secret{secret}
+		var kept []store.SealedSecret
+		current = slices.DeleteFunc(current, func(old signing.Secret) bool { return overlap < 0 && old.Kind() == secret.Kind() })
+		signs = append(signs, current...)
+		for i, old := range unexpired(ep.Secrets, now) {
+			switch {
+			case o.secrets[i].Kind() != secret.Kind():
+			case overlap < 0:
+				continue
+			case old.ExpiresAt.IsZero() || old.ExpiresAt.After(now.Add(overlap)):
+				old.ExpiresAt = now.Add(overlap)
+			}
+			kept = append(kept, old)
 		}
 		if slices.ContainsFunc(signs[1:], secret.Equal) {
 			return false, &EndpointError{"Secret", "is one of the endpoint's already"}
@@ -96,19 +113,16 @@ func (t *Tenant) RotateSecret(ctx context.Context, endpointID string, r *Rotatio
 	return ep, secret, nil
 }
 
-// expireAt returns the secrets that have not expired at now, with an end of at the
-// latest.
-func expireAt(secrets []store.SealedSecret, now, end time.Time) (kept []store.SealedSecret) {
-	for _, s := range secrets {
-		switch {
-		case expired(&s, now):
-			continue
-		case s.ExpiresAt.IsZero(), s.ExpiresAt.After(end):
-			s.ExpiresAt = end
-		}
-		kept = append(kept, s)
+// newSecretBeside makes a secret of the kind that an endpoint's current ones have.
+func newSecretBeside(current []signing.Secret) signing.Secret {
+	if len(current) > 0 && !slices.ContainsFunc(current, func(s signing.Secret) bool { return s.Kind() != signing.KindPrivate }) {
+		return signing.NewPrivateKey()
 	}
-	return kept
+	return signing.NewSecret()
+}
+
+func unexpired(secrets []store.SealedSecret, now time.Time) []store.SealedSecret {
+	return slices.DeleteFunc(slices.Clone(secrets), func(s store.SealedSecret) bool { return expired(&s, now) })
 }
 
 // RevokeSecret destroys one of an endpoint's secrets, named by its ID: nothing is
