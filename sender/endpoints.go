@@ -39,9 +39,8 @@ type EndpointSpec struct {
 	Schedule    string            // a name from Options.Schedules; default Options.Schedule
 	Schemes     []string          // names of Options.Schemes; default all of them
 	Headers     Headers           // of its requests, such as Authorization; the values are sealed
-	// Timeout replaces HTTPOptions.Timeout for this endpoint: 1 s to 30 s, and a
-	// second less than Options.Lease. To connect, an attempt has no more than
-	// HTTPOptions.Timeout even so.
+	// Timeout replaces HTTPOptions.Timeout for this endpoint: 1 s to 30 s, and at
+	// least a second less than Options.Lease.
 	Timeout time.Duration
 
 	// Secret is the signing secret, if there is one already: that of an endpoint
