@@ -84,12 +84,13 @@ func (p *forwardProxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.Copy(w, resp.Body)
 		return
 	}
-	w.WriteHeader(http.StatusOK)
+	// Answered after the hijacking: the server would read ahead of it.
 	down, _, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	defer down.Close()
+	_, _ = io.WriteString(down, "HTTP/1.1 200 OK\r\n\r\n")
 	go func() { _, _ = io.Copy(up, down); up.Close() }()
 	_, _ = io.Copy(down, up)
 }
