@@ -140,7 +140,7 @@ func TestPagesNeedNoSort(t *testing.T) {
 		"type":                     {Type: "a.b"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			text, err := deliveryQuery(t.Context(), readQuerier{st.text, conn}, store.Scope{Tenant: "acme", Mode: store.Live}, q)
+			text, _, err := deliveryQuery(t.Context(), readQuerier{st.text, conn}, store.Scope{Tenant: "acme", Mode: store.Live}, q, 0)
 			require.NoError(t, err)
 			plan := explainAnalyze(t, st, conn, settingsRead, text.String(), text.args...)
 			require.NotContains(t, plan, "Seq Scan", plan)

@@ -40,13 +40,13 @@ func TestPagesNeedNoSort(t *testing.T) {
 			err := st.read(t.Context(), func(c *conn) error {
 				sc, err := scopeOf(c, scope)
 				require.NoError(t, err)
-				text, args, err := deliveryQuery(c, sc, q)
+				text, args, _, err := deliveryQuery(c, sc, q, 0)
 				require.NoError(t, err)
 				var plan []string
 				err = c.query(func(r row) error {
 					plan = append(plan, r.text(3))
 					return nil
-				}, "EXPLAIN QUERY PLAN "+text, args...)
+				}, "EXPLAIN QUERY PLAN "+text, append(args, 50)...)
 				all := strings.Join(plan, "\n")
 				require.NotContains(t, all, "TEMP B-TREE", text)
 				require.NotContains(t, all, "SCAN", text)

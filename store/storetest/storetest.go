@@ -120,6 +120,7 @@ func suite() []check {
 		disableChecks(),
 		healthChecks(),
 		logChecks(),
+		searchChecks(),
 		replayChecks(),
 		recoverChecks(),
 		upkeepChecks(),
