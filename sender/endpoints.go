@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -96,7 +97,7 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 	if err != nil {
 		return none(err)
 	}
-	if err := s.checkEndpoint(&ep); err != nil {
+	if err := cmp.Or(s.checkEndpoint(&ep), s.cfg.catalogue.check(ep.EventTypes, nil)); err != nil {
 		return none(err)
 	}
 	action, secret := store.Created, spec.Secret
@@ -148,6 +149,9 @@ func (t *Tenant) EditEndpoint(ctx context.Context, id string, edit EndpointEdit)
 			ep.URL = *edit.URL
 		}
 		if edit.EventTypes != nil {
+			if err := t.sender.cfg.catalogue.check(edit.EventTypes, ep.EventTypes); err != nil {
+				return false, err
+			}
 			ep.EventTypes = slices.Clone(edit.EventTypes)
 		}
 		if edit.Description != nil {
