@@ -30,8 +30,9 @@ type endpointRow struct {
 	store.Activity
 }
 
-// Failing reports whether its last attempts failed.
-func (r endpointRow) Failing() bool { return r.State == store.Enabled && r.Failures > 0 }
+// failing reports whether an endpoint's last attempts failed, more than now and
+// then happens to everybody.
+func failing(ep store.Endpoint) bool { return ep.State == store.Enabled && ep.Failures >= 3 }
 
 // list reads the page of endpoints that the query asks for.
 func (v *visit) list(query url.Values) (*listing, error) {

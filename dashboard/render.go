@@ -83,6 +83,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"stamp":    func(time.Time) string { return "" }, // each Dashboard has its own
 	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"ago":      ago,
+	"failing":  failing,
 	"took":     tookText,
 	"inert":    inertString,
 	"count":    countText,
@@ -190,13 +191,13 @@ func (d *Dashboard) stamp(t time.Time) string {
 // ago says a time from now in words.
 func ago(t time.Time) string {
 	d := time.Since(t)
-	form := "%s ago"
+	form, near := "%s ago", "just now"
 	if d < 0 {
-		d, form = -d, "in %s"
+		d, form, near = -d, "in %s", "now"
 	}
 	switch {
 	case d < 2*time.Second:
-		return "just now"
+		return near
 	case d < 2*time.Minute:
 		return fmt.Sprintf(form, fmt.Sprintf("%d s", int(d.Seconds())))
 	case d < 2*time.Hour:
