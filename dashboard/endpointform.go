@@ -141,6 +141,9 @@ func (v *visit) saveEndpoint() error {
 		return desk.ErrForbidden
 	}
 	id := v.r.PathValue("id")
+	if _, err := v.Endpoint(v.r.Context(), id); err != nil {
+		return err
+	}
 	f, selection := v.fill(form)
 	f.ID = id
 	if !f.Wrong() {

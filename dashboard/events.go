@@ -86,7 +86,7 @@ func (v *visit) eventPage() error {
 	if view.Asked != "" {
 		why, err := v.Explain(ctx, ev.ID, view.Asked)
 		if err != nil {
-			view.WhyError = explain(err).text
+			view.WhyError = explain(err).Text
 		} else {
 			view.Why = &why
 		}

@@ -59,7 +59,7 @@ func (v *visit) recoverForm() error {
 	}
 	if view.Asked && view.Problem == "" {
 		if view.Count, view.Complete, err = v.Count(v.r.Context(), r); err != nil {
-			view.Problem = explain(err).text
+			view.Problem = explain(err).Text
 		}
 	}
 	v.render(http.StatusOK, "recover.html", page{Title: "Recover", Nav: "recover"}, view)
@@ -101,7 +101,7 @@ func (v *visit) recoveryPage() error {
 	view := recoveryView{Recovery: r}
 	view.Expected, _ = strconv.Atoi(v.r.URL.Query().Get("of")) // else no bar
 	if r.Err != nil && !view.Cancelled() {
-		view.Problem = explain(r.Err).text
+		view.Problem = explain(r.Err).Text
 	}
 	p := page{Title: "Recovery", Nav: "recover"}
 	if r.Running() {

@@ -34,20 +34,20 @@ type visit struct {
 
 // problem is an error with words for the visitor.
 type problem struct {
-	status int
-	title  string
-	text   string
+	Status int
+	Title  string
+	Text   string
 }
 
-func (p *problem) Error() string { return p.title + ": " + p.text }
+func (p *problem) Error() string { return p.Title + ": " + p.Text }
 
 // fail answers with an error.
 func (v *visit) fail(err error) {
 	p := explain(err)
-	if p.status == http.StatusInternalServerError && v.r.Context().Err() == nil {
+	if p.Status == http.StatusInternalServerError && v.r.Context().Err() == nil {
 		v.d.opts.Logger.Error("hookpost: a page of the dashboard failed", "path", v.r.URL.Path, "error", err)
 	}
-	v.render(p.status, "problem.html", page{Title: p.title}, p)
+	v.render(p.Status, "problem.html", page{Title: p.Title}, p)
 }
 
 // explain says an error to the visitor. What they can't help is not told.

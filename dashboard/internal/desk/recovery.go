@@ -34,10 +34,10 @@ type Recovery struct {
 }
 
 // Running reports whether it runs.
-func (r *Recovery) Running() bool { return r.Ended.IsZero() }
+func (r Recovery) Running() bool { return r.Ended.IsZero() }
 
 // Total is how many deliveries it took up.
-func (r *Recovery) Total() int { return r.Done.Replayed + r.Done.Hastened + r.Done.Missed }
+func (r Recovery) Total() int { return r.Done.Replayed + r.Done.Hastened + r.Done.Missed }
 
 // recoveries are those of this process.
 type recoveries struct {
