@@ -100,6 +100,7 @@ func (d *Dashboard) routes() *http.ServeMux {
 var pages = map[string]func(*visit) error{
 	"GET /accounts": (*visit).accounts,
 
+	"GET /{account}":                         (*visit).home,
 	"GET /{account}/{$}":                     (*visit).home,
 	"GET /{account}/endpoints":               (*visit).endpointList,
 	"POST /{account}/endpoints":              (*visit).createEndpoint,

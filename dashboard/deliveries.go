@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"slices"
@@ -24,9 +25,9 @@ const (
 type deliveryLog struct {
 	Filter    filter
 	Rows      []deliveryRow
-	Older     string // query of the next page; empty: none
-	Short     bool   // the page ends because enough was looked through
-	Paged     bool   // not the first page
+	Older     template.URL // query of the next page; empty: none
+	Short     bool         // the page ends because enough was looked through
+	Paged     bool         // not the first page
 	Endpoints endpointChoice
 	States    []string
 	Types     []sender.EventType
@@ -51,10 +52,10 @@ func (f filter) Any() bool {
 }
 
 // Query is the filter as the query of a link.
-func (f filter) Query() string { return f.query("", "") }
+func (f filter) Query() template.URL { return f.query("", "") }
 
 // query is the same with one more field.
-func (f filter) query(name, value string) string {
+func (f filter) query(name, value string) template.URL {
 	q := url.Values{}
 	for _, field := range [][2]string{
 		{"endpoint", f.Endpoint}, {"state", f.State}, {"type", f.Type}, {"event", f.Event}, {"ref", f.Ref}, {"from", f.From}, {"to", f.To}, {name, value},
@@ -63,7 +64,7 @@ func (f filter) query(name, value string) string {
 			q.Set(field[0], field[1])
 		}
 	}
-	return q.Encode()
+	return template.URL(q.Encode())
 }
 
 // filter reads the fields of a query or form.

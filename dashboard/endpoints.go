@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"html/template"
 	"net/url"
 	"strconv"
 
@@ -19,10 +20,10 @@ const (
 type listing struct {
 	Rows   []endpointRow
 	Search string
-	Paged  bool   // not the first page
-	Next   string // query of the next page; empty: none
-	Done   string // what has just been done
-	Panel  any    // what lies over the list, if anything
+	Paged  bool         // not the first page
+	Next   template.URL // query of the next page; empty: none
+	Done   string       // what has just been done
+	Panel  any          // what lies over the list, if anything
 }
 
 type endpointRow struct {
@@ -49,7 +50,7 @@ func (v *visit) list(query url.Values) (*listing, error) {
 		if l.Search != "" {
 			next.Set("q", l.Search)
 		}
-		l.Next = next.Encode()
+		l.Next = template.URL(next.Encode())
 	}
 	ids := make([]string, len(eps))
 	for i := range eps {

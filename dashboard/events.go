@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"fmt"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -15,9 +16,9 @@ import (
 type eventLog struct {
 	Filter filter
 	Rows   []store.Event
-	Older  string // query of the next page; empty: none
-	Short  bool   // the page ends because enough was looked through
-	Paged  bool   // not the first page
+	Older  template.URL // query of the next page; empty: none
+	Short  bool         // the page ends because enough was looked through
+	Paged  bool         // not the first page
 	Types  []sender.EventType
 }
 

@@ -60,6 +60,9 @@ func (rs *recoveries) close() {
 func (d *Desk) Count(ctx context.Context, r sender.Recovery) (report sender.RecoverReport, complete bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, countTime)
 	defer cancel()
+	if err := d.known(ctx, r); err != nil {
+		return report, false, err
+	}
 	r.DryRun = true
 	report, err = d.tenant.Recover(ctx, r)
 	if errors.Is(err, context.DeadlineExceeded) {
@@ -68,15 +71,22 @@ func (d *Desk) Count(ctx context.Context, r sender.Recovery) (report sender.Reco
 	return report, true, err
 }
 
+// known refuses an endpoint that does not exist, of which nothing could be found.
+func (d *Desk) known(ctx context.Context, r sender.Recovery) error {
+	if r.EndpointID == "" {
+		return nil
+	}
+	_, err := d.Endpoint(ctx, r.EndpointID)
+	return err
+}
+
 // StartRecovery starts a recovery that goes on after the request.
 func (d *Desk) StartRecovery(ctx context.Context, r sender.Recovery) (string, error) {
 	if _, err := d.act(ctx, Replay); err != nil {
 		return "", err
 	}
-	if r.EndpointID != "" { // a typing error is told at once
-		if _, err := d.Endpoint(ctx, r.EndpointID); err != nil {
-			return "", err
-		}
+	if err := d.known(ctx, r); err != nil {
+		return "", err
 	}
 	rs := &d.office.recoveries
 	rs.mu.Lock()
