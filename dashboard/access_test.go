@@ -100,7 +100,7 @@ type things struct {
 	scope              store.Scope
 	endpoint, disabled string
 	event              string
-	delivery, pending  store.DeliveryID
+	delivery           store.DeliveryID
 	recovery           string
 }
 

@@ -333,11 +333,16 @@ func (w *trail) floor(ctx context.Context, q querier, sp span, look int) (num in
 	if look == 0 {
 		return 0, nil
 	}
-	var t text
-	t.add("SELECT "+w.num+w.table+w.where, w.args...)
-	t.add(" AND "+w.num+" >= ? AND "+w.num+" < ? ORDER BY "+w.num+" DESC OFFSET ? LIMIT 1", sp.first, sp.end, look-1)
+	t := w.floorQuery(sp, look)
 	_, err = first(ctx, q, t.String(), t.args, &num)
 	return num, err
+}
+
+func (w *trail) floorQuery(sp span, look int) *text {
+	t := &text{}
+	t.add("SELECT "+w.num+w.table+w.where, w.args...)
+	t.add(" AND "+w.num+" >= ? AND "+w.num+" < ? ORDER BY "+w.num+" DESC OFFSET ? LIMIT 1", sp.first, sp.end, look-1)
+	return t
 }
 
 // deliveryQuery chooses the way to the rows: which table comes first decides

@@ -279,10 +279,14 @@ func (w *trail) floor(c *conn, from, end int64, look int) (num int64, err error)
 	if look == 0 {
 		return 0, nil
 	}
-	_, err = first(c, func(r row) { num = r.int(0) },
-		"SELECT "+w.num+w.table+w.where+" AND "+w.num+" >= ? AND "+w.num+" < ? ORDER BY "+w.num+" DESC LIMIT 1 OFFSET ?",
-		append(slices.Clone(w.args), from, end, look-1)...)
+	text, args := w.floorQuery(from, end, look)
+	_, err = first(c, func(r row) { num = r.int(0) }, text, args...)
 	return num, err
+}
+
+func (w *trail) floorQuery(from, end int64, look int) (text string, args []any) {
+	return "SELECT " + w.num + w.table + w.where + " AND " + w.num + " >= ? AND " + w.num + " < ? ORDER BY " + w.num + " DESC LIMIT 1 OFFSET ?",
+		append(slices.Clone(w.args), from, end, look-1)
 }
 
 // deliveryQuery chooses the way to the rows: which table comes first decides
