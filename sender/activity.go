@@ -43,3 +43,28 @@ func (t *Tenant) RecentAttempts(ctx context.Context, endpointID string, newest i
 	}
 	return t.sender.st.RecentAttempts(ctx, t.scope, endpointID, newest)
 }
+
+// EndpointsOf returns the endpoints of deliveries of this tenant and mode, deleted
+// ones included, by their ids.
+func (t *Tenant) EndpointsOf(ctx context.Context, deliveries []store.Delivery) (map[string]store.Endpoint, error) {
+	if t.err != nil {
+		return nil, t.err
+	}
+	var keys []store.EndpointKey
+	seen := make(map[int64]bool)
+	for i := range deliveries {
+		if num := deliveries[i].ID.Endpoint; !seen[num] {
+			seen[num] = true
+			keys = append(keys, store.EndpointKey{Scope: t.scope, Num: num})
+		}
+	}
+	found := make(map[string]store.Endpoint, len(keys))
+	if len(keys) == 0 {
+		return found, nil
+	}
+	list, err := t.sender.st.LoadEndpoints(ctx, keys)
+	for _, ep := range list {
+		found[ep.ID] = public(ep)
+	}
+	return found, err
+}
