@@ -18,7 +18,7 @@ const (
 	pageRows = 50
 	// lookRows bounds how much of the log a page looks through for what its filters
 	// let pass.
-	lookRows = 2000
+	lookRows = 1000
 )
 
 // visit is one request of one visitor.

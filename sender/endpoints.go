@@ -1,7 +1,6 @@
 package sender
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +78,9 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 		return none(t.err)
 	}
 	s := t.sender
+	if err := s.cfg.catalogue.check(spec.EventTypes, nil); err != nil {
+		return none(err)
+	}
 	ep := store.Endpoint{
 		Scope: t.scope,
 		Config: store.Config{
@@ -97,7 +99,7 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 	if err != nil {
 		return none(err)
 	}
-	if err := cmp.Or(s.checkEndpoint(&ep), s.cfg.catalogue.check(ep.EventTypes, nil)); err != nil {
+	if err := s.checkEndpoint(&ep); err != nil {
 		return none(err)
 	}
 	action, secret := store.Created, spec.Secret

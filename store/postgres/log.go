@@ -413,7 +413,8 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 	t.add("SELECT "+deliveryColumns+way.table+way.joins+way.where, way.args...)
 	t.during(sp, way.num)
 	if way.args == nil {
-		t.add(" AND e.tenant = ? AND e.mode = ?", tenant, mode)
+		// Written so that no index on them can be preferred to the event's number.
+		t.add(" AND e.tenant IS NOT DISTINCT FROM ? AND e.mode IS NOT DISTINCT FROM ?", tenant, mode)
 	}
 	if p.Type != "" {
 		t.add(" AND e.type = ?", p.Type)
