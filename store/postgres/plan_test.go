@@ -118,15 +118,18 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 	}
 }
 
-// TestActivityReadsTheEndOfAnIndex: of the newest deliveries of an endpoint only
-// those of one event are sorted, by round.
-func TestActivityReadsTheEndOfAnIndex(t *testing.T) {
+// TestReadsFollowTheirIndex, with statistics and without: of the newest deliveries of
+// an endpoint only those of one event are sorted, by round.
+func TestReadsFollowTheirIndex(t *testing.T) {
 	st, conn := planned(t)
 	for _, analyzed := range []bool{false, true} {
 		if analyzed {
 			_, err := conn.Exec(t.Context(), "ANALYZE")
 			require.NoError(t, err)
 		}
+		plan := explainAnalyze(t, st, conn, settingsRead, "SELECT e.num"+fromEventByID, "acme", int16(1), "evt_7")
+		requireOrdered(t, plan)
+		require.Contains(t, plan, "event_id", plan)
 		for text, ids := range map[string]any{activityText: []string{"ep_1", "ep_7"}, recentText: "ep_1"} {
 			plan := explainAnalyze(t, st, conn, settingsRead, text, "acme", int16(1), ids, 5)
 			requireOrdered(t, plan)
