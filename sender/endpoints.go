@@ -91,6 +91,9 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 		return none(t.err)
 	}
 	s := t.sender
+	if err := s.cfg.catalogue.check(spec.EventTypes, nil); err != nil {
+		return none(err)
+	}
 	ep := store.Endpoint{
 		Scope: t.scope,
 		Config: store.Config{
@@ -169,6 +172,9 @@ func (t *Tenant) EditEndpoint(ctx context.Context, id string, edit EndpointEdit)
 			ep.URL = *edit.URL
 		}
 		if edit.EventTypes != nil {
+			if err := t.sender.cfg.catalogue.check(edit.EventTypes, ep.EventTypes); err != nil {
+				return false, err
+			}
 			ep.EventTypes = slices.Clone(edit.EventTypes)
 		}
 		if edit.Description != nil {

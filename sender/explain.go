@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -120,7 +121,7 @@ func (x *Explanation) fromHistory(history []store.Change) {
 		x.Why, x.Text = WhyAbsent, fmt.Sprintf("The endpoint was already deleted when the event was stored at %s.", at)
 	case then.State == store.Disabled:
 		x.Why, x.Text = WhyDisabled, fmt.Sprintf("The endpoint was disabled%s when the event was stored at %s; such events are not back-filled.", because(then.Reason), at)
-	case x.Event.Type == testEventType:
+	case x.Event.Type == testEventType || slices.Contains(x.Event.Refs, exampleRef):
 		x.Why, x.Text = WhyNotSelected, "A test event goes only to the endpoint that it is for."
 	case !wants.matches(x.Event.Type):
 		x.Why, x.Text = WhyNotSelected, fmt.Sprintf("The endpoint did not select %s when the event was stored at %s.", x.Event.Type, at)

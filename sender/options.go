@@ -36,6 +36,11 @@ type Options struct {
 	// can then forge events. For tests and examples.
 	PlaintextSecrets bool
 
+	// EventTypes is the catalogue of what the application sends. If it is set, Send
+	// refuses other types and endpoints can select exact types only from it; it is
+	// what people pick from on the dashboard. Default: any type.
+	EventTypes []EventType
+
 	// Schemes are the signature schemes that endpoints can use; an endpoint that
 	// names none is sent the headers of all of them. Default: signing.Standard.
 	Schemes []signing.Scheme
@@ -87,8 +92,9 @@ type Options struct {
 // config is Options with its defaults filled in and checked.
 type config struct {
 	Options
-	schemes map[string]signing.Scheme
-	owner   int64
+	schemes   map[string]signing.Scheme
+	catalogue catalogue
+	owner     int64
 }
 
 func newConfig(st store.Store, o *Options) (*config, error) {
@@ -136,6 +142,10 @@ func newConfig(st store.Store, o *Options) (*config, error) {
 	}
 
 	def(&c.MaxEnvelope, defaultMaxEnvelope)
+	var err error
+	if c.catalogue, err = newCatalogue(c.EventTypes, c.MaxEnvelope); err != nil {
+		return nil, err
+	}
 	def(&c.MaxInFlight, defaultMaxInFlight)
 	if c.MaxInFlight < 2 || c.MaxInFlight > 100_000 {
 		return nil, bad("MaxInFlight", "is %d; it must be from 2 to 100000", c.MaxInFlight)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -112,7 +113,7 @@ func (t *Tenant) recoverMissed(ctx context.Context, r Recovery, limit int, count
 		n := 0
 		for i := range events {
 			e := &events[i]
-			if r.Type != "" && e.Type != r.Type {
+			if r.Type != "" && e.Type != r.Type || slices.Contains(e.Refs, exampleRef) {
 				continue
 			}
 			then, existed := configAt(history, e.SetVersion)

@@ -180,6 +180,9 @@ func (t *Tenant) prepare(ctx context.Context, e *Event) (*member, error) {
 func (t *Tenant) member(e *Event) (*member, error) {
 	s := t.sender
 	ev, err := e.prepare(s.clock.at(time.Now()), randomEventID, s.cfg.MaxEnvelope, false)
+	if err == nil && !s.cfg.catalogue.knows(e.Type) {
+		err = badEvent("Type", "%q is not in Options.EventTypes", e.Type)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -209,19 +212,19 @@ func (s *Sender) decide(ctx context.Context, m *member) (*endpointSet, error) {
 	if err != nil {
 		return nil, err
 	}
-	if m.event.Type == testEventType && !slices.ContainsFunc(set.members, func(e setMember) bool { return e.endpoint.Num == m.event.For[0].Endpoint }) {
+	if m.aimed() && !slices.ContainsFunc(set.members, func(e setMember) bool { return e.endpoint.Num == m.event.For[0].Endpoint }) {
 		return nil, fmt.Errorf("%w: or deleted, just now", store.ErrDisabled)
 	}
 	s.match(m, set, true)
 	return set, nil
 }
 
-// match lists the endpoints of a set that an event is for. A test event names its
-// only endpoint already.
+// match lists the endpoints of a set that an event is for, unless it names its only
+// endpoint already.
 func (s *Sender) match(m *member, set *endpointSet, handOff bool) {
 	m.event.SetVersion = set.version
 	now := time.Now()
-	if m.event.Type != testEventType {
+	if !m.aimed() {
 		m.event.For = m.event.For[:0]
 		for i := range set.members {
 			if set.members[i].wants.matches(m.event.Type) {

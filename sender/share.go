@@ -45,7 +45,8 @@ type member struct {
 	event store.NewEvent
 	size  int
 
-	ownID bool // the event's id was made here: nobody else has it
+	ownID   bool // the event's id was made here: nobody else has it
+	example bool // for the one endpoint that event.For names
 
 	begun    time.Time // our time just before the commit began: what its lease counts from
 	repeated bool      // the commit's first answer was lost
@@ -57,6 +58,9 @@ type member struct {
 func newMember(ev store.Event) *member {
 	return &member{event: store.NewEvent{Event: ev}, size: len(ev.Body), done: make(chan struct{}, 1)}
 }
+
+// aimed reports whether the event is for one endpoint, whatever that selects.
+func (m *member) aimed() bool { return m.example || m.event.Type == testEventType }
 
 // put hands a member over. Its done has an element when result or err is set.
 // The batch does not run under the caller's context: what has joined is stored.

@@ -161,3 +161,14 @@ func CheckLimit(limit int) error {
 	}
 	return nil
 }
+
+// FoldASCII returns s with its ASCII letters in lower case, as
+// [EndpointQuery].Search compares them.
+func FoldASCII(s string) string {
+	return strings.Map(func(r rune) rune {
+		if 'A' <= r && r <= 'Z' {
+			r += 'a' - 'A'
+		}
+		return r
+	}, s)
+}

@@ -149,8 +149,11 @@ type EndpointKey struct {
 // EndpointQuery selects endpoints of a scope, oldest first.
 type EndpointQuery struct {
 	States []EndpointState // empty: enabled and disabled
-	After  int64           // only those whose Num is greater: the last one of the previous page
-	Limit  int             // at most; 0 means 100, more than 1000 means 1000
+	// Search, unless empty, selects those of which the id, the URL or the description
+	// contains it, ASCII letters in either case.
+	Search string
+	After  int64 // only those whose Num is greater: the last one of the previous page
+	Limit  int   // at most; 0 means 100, more than 1000 means 1000
 }
 
 // Endpoints manages endpoints. Each change raises the version of the endpoint

@@ -58,6 +58,19 @@ type MissedQuery struct {
 	Limit      int       // events looked at; 0 means 1000
 }
 
+// Activity sums up the newest deliveries of an endpoint, by Event.
+type Activity struct {
+	EndpointID string
+	Deliveries int // looked at; 0: it never had one
+	Delivered  int // of them
+	Exhausted  int // of them
+	Attempts   int // of them all, those under way aside
+	// Last is the newest one, with its State and CreatedAt.
+	Last      DeliveryID
+	LastState State
+	LastAt    time.Time
+}
+
 // Log is the delivery log: what happened, and what a person decides about it.
 type Log interface {
 	// Event returns one event with its body, or ErrNotFound.
@@ -70,6 +83,28 @@ type Log interface {
 	// then Endpoint and Round descending. A delivery stored while pages are read
 	// may be missed; none is returned twice.
 	Deliveries(ctx context.Context, scope Scope, q DeliveryQuery) ([]Delivery, error)
+
+	// SearchDeliveries is Deliveries with bounded work, for filters that let little
+	// pass: it ends when it has looked at so many events, or at so many entries of a
+	// narrower index that it reads instead, be the page full or not. The second
+	// result is where to go on, the Before of the next search; it is zero at the end
+	// of the log. With an EventID there is no bound. A look below 1 is ErrInvalid.
+	SearchDeliveries(ctx context.Context, scope Scope, q DeliveryQuery, look int) ([]Delivery, DeliveryID, error)
+
+	// SearchEvents is to Events what SearchDeliveries is to Deliveries. The second
+	// result is the Before of the next search; it is 0 at the end of the log.
+	SearchEvents(ctx context.Context, scope Scope, q EventQuery, look int) ([]Event, int64, error)
+
+	// Activity sums up the newest deliveries, at most so many, of each of the
+	// endpoints. The result has one element per id, in order; one that is unknown or
+	// never had a delivery has the id alone.
+	Activity(ctx context.Context, scope Scope, endpointIDs []string, newest int) ([]Activity, error)
+
+	// RecentAttempts returns the attempts, without headers and bodies and in order
+	// of their start, of the newest deliveries of an endpoint, at most so many and of
+	// them at most ten times as many attempts. It returns ErrNotFound if there is no
+	// such endpoint.
+	RecentAttempts(ctx context.Context, scope Scope, endpointID string, newest int) ([]Attempt, error)
 
 	// Delivery returns one delivery, or ErrNotFound.
 	Delivery(ctx context.Context, scope Scope, id DeliveryID) (Delivery, error)

@@ -32,6 +32,7 @@ var arrows = map[string][]string{
 	"store/sqlite":          {"store", "modernc.org/sqlite"},
 	"sender":                {"signing", "retry", "store", "store/keyring", "internal/netguard", uuidModule},
 	"sender/sendertest":     {},
+	"dashboard":             {"sender", "signing", "store"},
 	"verifier":              {"signing"},
 	"verifier/dedupe":       {"verifier"},
 	"verifier/verifiertest": {"verifier", "signing"},

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -153,11 +154,18 @@ func (s *Store) ListEndpoints(ctx context.Context, scope store.Scope, q store.En
 		if len(page) == limit {
 			break
 		}
-		if slices.Contains(states, ep.State) {
+		if slices.Contains(states, ep.State) && ep.found(store.FoldASCII(q.Search)) {
 			page = append(page, ep.record())
 		}
 	}
 	return page, nil
+}
+
+// found reports whether a text in lower case is part of what a search looks at.
+func (ep *endpoint) found(text string) bool {
+	return text == "" || slices.ContainsFunc([]string{ep.ID, ep.URL, ep.Description}, func(s string) bool {
+		return strings.Contains(store.FoldASCII(s), text)
+	})
 }
 
 // EndpointSet implements [store.Endpoints].

@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"time"
 
@@ -28,60 +29,85 @@ func (s *Store) Event(ctx context.Context, scope store.Scope, id string) (store.
 
 // Events implements [store.Log].
 func (s *Store) Events(ctx context.Context, scope store.Scope, q store.EventQuery) ([]store.Event, error) {
+	page, _, err := s.SearchEvents(ctx, scope, q, math.MaxInt)
+	return page, err
+}
+
+// SearchEvents implements [store.Log].
+func (s *Store) SearchEvents(ctx context.Context, scope store.Scope, q store.EventQuery, look int) (page []store.Event, next int64, err error) {
+	if err := store.CheckLimit(look); err != nil {
+		return nil, 0, err
+	}
 	if err := s.lockScope(ctx, scope); err != nil {
-		return nil, err
+		return nil, 0, err
 	}
 	defer s.mu.Unlock()
 	w := s.worlds[scope]
 	if w == nil {
-		return nil, nil
+		return nil, 0, nil
 	}
 	log := w.log
 	if q.Before > 0 {
 		log = log[:w.after(q.Before-1)]
 	}
 	limit := pageSize(q.Limit)
-	var page []store.Event
 	for _, ev := range slices.Backward(log) {
-		if len(page) == limit {
-			break
+		if look == 0 || len(page) == limit {
+			return page, ev.Num + 1, nil
 		}
+		look--
 		if ev.matches(q.Type, q.Ref, q.From, q.To) {
 			page = append(page, ev.record())
 		}
 	}
-	return page, nil
+	return page, 0, nil
 }
 
 // Deliveries implements [store.Log].
 func (s *Store) Deliveries(ctx context.Context, scope store.Scope, q store.DeliveryQuery) ([]store.Delivery, error) {
+	page, _, err := s.SearchDeliveries(ctx, scope, q, math.MaxInt)
+	return page, err
+}
+
+// SearchDeliveries implements [store.Log].
+func (s *Store) SearchDeliveries(ctx context.Context, scope store.Scope, q store.DeliveryQuery, look int) (page []store.Delivery, next store.DeliveryID, err error) {
+	if err := store.CheckLimit(look); err != nil {
+		return nil, next, err
+	}
 	if err := s.lockScope(ctx, scope); err != nil {
-		return nil, err
+		return nil, next, err
 	}
 	defer s.mu.Unlock()
 	w := s.worlds[scope]
 	if w == nil {
-		return nil, nil
+		return nil, next, nil
 	}
 	var only *endpoint
 	if q.EndpointID != "" {
 		if only = w.byID[q.EndpointID]; only == nil {
-			return nil, nil
+			return nil, next, nil
 		}
 	}
 	log := w.log
 	if q.EventID != "" {
 		ev := w.events[q.EventID]
 		if ev == nil {
-			return nil, nil
+			return nil, next, nil
 		}
-		log = []*event{ev}
+		log, look = []*event{ev}, math.MaxInt
 	} else if q.Before.Event > 0 {
-		log = log[:w.after(q.Before.Event)]
+		last := q.Before.Event
+		if q.Before.Endpoint == 0 {
+			last-- // nothing of the event itself comes after that
+		}
+		log = log[:w.after(last)]
 	}
 	limit := pageSize(q.Limit)
-	var page []store.Delivery
 	for _, ev := range slices.Backward(log) {
+		if look == 0 {
+			return page, store.DeliveryID{Event: ev.Num + 1}, nil
+		}
+		look--
 		if !ev.matches(q.Type, q.Ref, q.From, q.To) {
 			continue
 		}
@@ -91,7 +117,7 @@ func (s *Store) Deliveries(ctx context.Context, scope store.Scope, q store.Deliv
 		}
 		for _, d := range slices.Backward(deliveries) {
 			if len(page) == limit {
-				return page, nil
+				return page, page[limit-1].ID, nil
 			}
 			if q.Before != (store.DeliveryID{}) && compareIDs(d.id(), q.Before) >= 0 {
 				continue
@@ -101,7 +127,7 @@ func (s *Store) Deliveries(ctx context.Context, scope store.Scope, q store.Deliv
 			}
 		}
 	}
-	return page, nil
+	return page, next, nil
 }
 
 // Delivery implements [store.Log].

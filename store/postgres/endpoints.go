@@ -322,8 +322,17 @@ func (s *Store) ListEndpoints(ctx context.Context, scope store.Scope, query stor
 		}
 	}
 	err = s.read(ctx, func(q querier) error {
-		eps, err = endpointsWhere(ctx, q, "WHERE e.tenant = $1 AND e.mode = $2 AND e.num > $3 AND e.state = ANY ($4::smallint[]) ORDER BY e.num LIMIT $5",
-			scope.Tenant, int16(scope.Mode), query.After, states, pageSize(query.Limit, 100, 1000))
+		eps = nil
+		if !store.IsText(query.Search) {
+			return nil
+		}
+		var t text
+		t.add("WHERE e.tenant = ? AND e.mode = ? AND e.num > ? AND e.state = ANY (?::smallint[])", scope.Tenant, int16(scope.Mode), query.After, states)
+		if query.Search != "" {
+			t.add(` AND strpos(lower(concat_ws(chr(10), e.id, e.config ->> 'url', e.config ->> 'description') COLLATE "C"), ?) > 0`, store.FoldASCII(query.Search))
+		}
+		t.add(" ORDER BY e.num LIMIT ?", pageSize(query.Limit, 100, 1000))
+		eps, err = endpointsWhere(ctx, q, t.String(), t.args...)
 		return err
 	})
 	return eps, err

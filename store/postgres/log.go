@@ -22,6 +22,11 @@ func pageSize(n, normal, most int) int {
 
 const eventColumns = "e.num, e.id, e.type, e.created_at, e.stored_at, e.content_type, e.hash, e.refs::text, e.set_version, e.erased_at"
 
+// fromEventByID finds the event of a scope, $1 and $2, by its id, $3. It is a range
+// in order of ids because of servers that have no statistics yet: to them the index
+// on (tenant, mode, num) is as good for an equality, and it would be read whole.
+const fromEventByID = " FROM hookpost.event e WHERE e.tenant = $1 AND e.mode = $2 AND e.id >= $3 AND e.id <= $3 ORDER BY e.id LIMIT 1"
+
 // scanEvent reads the columns above and what follows them.
 func scanEvent(scan scanner, scope store.Scope, more ...any) (store.Event, error) {
 	ev := store.Event{Scope: scope}
@@ -152,7 +157,7 @@ func (s *Store) Event(ctx context.Context, scope store.Scope, id string) (ev sto
 		if !store.IsText(id) {
 			return nil
 		}
-		return q.query(ctx, "SELECT "+eventColumns+", e.body FROM hookpost.event e WHERE e.tenant = $1 AND e.mode = $2 AND e.id = $3",
+		return q.query(ctx, "SELECT "+eventColumns+", e.body"+fromEventByID,
 			[]any{scope.Tenant, int16(scope.Mode), id}, func(scan scanner) error {
 				found = true
 				var body []byte
@@ -172,43 +177,81 @@ func (s *Store) Event(ctx context.Context, scope store.Scope, id string) (ev sto
 }
 
 // Events implements [store.Log].
-func (s *Store) Events(ctx context.Context, scope store.Scope, p store.EventQuery) (page []store.Event, err error) {
-	if err := store.CheckScope(scope); err != nil {
-		return nil, err
+func (s *Store) Events(ctx context.Context, scope store.Scope, p store.EventQuery) ([]store.Event, error) {
+	page, _, err := s.searchEvents(ctx, scope, p, 0)
+	return page, err
+}
+
+// SearchEvents implements [store.Log].
+func (s *Store) SearchEvents(ctx context.Context, scope store.Scope, p store.EventQuery, look int) ([]store.Event, int64, error) {
+	if err := store.CheckLimit(look); err != nil {
+		return nil, 0, err
 	}
+	return s.searchEvents(ctx, scope, p, look)
+}
+
+// searchEvents looks at any number of events if look is 0.
+func (s *Store) searchEvents(ctx context.Context, scope store.Scope, p store.EventQuery, look int) (page []store.Event, next int64, err error) {
+	if err := store.CheckScope(scope); err != nil {
+		return nil, 0, err
+	}
+	limit := pageSize(p.Limit, 100, 1000)
 	err = s.read(ctx, func(q querier) error {
-		page = nil
+		page, next = nil, 0
 		if !store.IsText(p.Ref) || !store.IsText(p.Type) {
 			return nil
 		}
-		sp, err := newSpan(ctx, q, p.From, p.To)
+		t, floor, err := eventQuery(ctx, q, scope, p, look)
 		if err != nil {
 			return err
 		}
-		if p.Before > 0 {
-			sp.end = min(sp.end, p.Before)
-		}
-		var t text
-		num := "e.num"
-		if p.Ref != "" {
-			num = "r.event"
-			t.add("SELECT "+eventColumns+" FROM hookpost.ref r JOIN hookpost.event e ON e.num = r.event WHERE r.tenant = ? AND r.mode = ? AND r.ref = ?",
-				scope.Tenant, int16(scope.Mode), p.Ref)
-		} else {
-			t.add("SELECT "+eventColumns+" FROM hookpost.event e WHERE e.tenant = ? AND e.mode = ?", scope.Tenant, int16(scope.Mode))
-		}
-		t.during(sp, num)
-		if p.Type != "" {
-			t.add(" AND e.type = ?", p.Type)
-		}
-		t.add(" ORDER BY "+num+" DESC LIMIT ?", pageSize(p.Limit, 100, 1000))
+		next = floor
 		return q.query(ctx, t.String(), t.args, func(scan scanner) error {
 			ev, err := scanEvent(scan, scope)
+			if len(page) == limit {
+				next = page[limit-1].Num
+				return err
+			}
 			page = append(page, ev)
 			return err
 		})
 	})
-	return page, err
+	if err != nil {
+		return nil, 0, err
+	}
+	return page, next, nil
+}
+
+// eventQuery returns a statement for one event more than a page has, and where a
+// search that looks at so many ends; 0: at the end of the log.
+func eventQuery(ctx context.Context, q querier, scope store.Scope, p store.EventQuery, look int) (*text, int64, error) {
+	sp, err := newSpan(ctx, q, p.From, p.To)
+	if err != nil {
+		return nil, 0, err
+	}
+	if p.Before > 0 {
+		sp.end = min(sp.end, p.Before)
+	}
+	way := trail{" FROM hookpost.event e", "", " WHERE e.tenant = ? AND e.mode = ?", "e.num", []any{scope.Tenant, int16(scope.Mode)}}
+	if p.Ref != "" {
+		way = trail{
+			" FROM hookpost.ref r", " JOIN hookpost.event e ON e.num = r.event", " WHERE r.tenant = ? AND r.mode = ? AND r.ref = ?", "r.event",
+			[]any{scope.Tenant, int16(scope.Mode), p.Ref},
+		}
+	}
+	floor, err := way.floor(ctx, q, sp, look)
+	if err != nil {
+		return nil, 0, err
+	}
+	sp.first = max(sp.first, floor)
+	t := &text{}
+	t.add("SELECT "+eventColumns+way.table+way.joins+way.where, way.args...)
+	t.during(sp, way.num)
+	if p.Type != "" {
+		t.add(" AND e.type = ?", p.Type)
+	}
+	t.add(" ORDER BY "+way.num+" DESC LIMIT ?", pageSize(p.Limit, 100, 1000)+1)
+	return t, floor, nil
 }
 
 const deliveryColumns = `d.event, d.endpoint, d.round, e.id, e.type, p.id, d.state, p.state, d.reason, d.attempts, d.failures,
@@ -234,85 +277,154 @@ func scanDelivery(scan scanner, scope store.Scope) (store.Delivery, error) {
 }
 
 // Deliveries implements [store.Log].
-func (s *Store) Deliveries(ctx context.Context, scope store.Scope, p store.DeliveryQuery) (page []store.Delivery, err error) {
-	if err := store.CheckScope(scope); err != nil {
-		return nil, err
+func (s *Store) Deliveries(ctx context.Context, scope store.Scope, p store.DeliveryQuery) ([]store.Delivery, error) {
+	page, _, err := s.searchDeliveries(ctx, scope, p, 0)
+	return page, err
+}
+
+// SearchDeliveries implements [store.Log].
+func (s *Store) SearchDeliveries(ctx context.Context, scope store.Scope, p store.DeliveryQuery, look int) ([]store.Delivery, store.DeliveryID, error) {
+	if err := store.CheckLimit(look); err != nil {
+		return nil, store.DeliveryID{}, err
 	}
+	return s.searchDeliveries(ctx, scope, p, look)
+}
+
+// searchDeliveries looks at any number of rows if look is 0.
+func (s *Store) searchDeliveries(ctx context.Context, scope store.Scope, p store.DeliveryQuery, look int) (page []store.Delivery, next store.DeliveryID, err error) {
+	if err := store.CheckScope(scope); err != nil {
+		return nil, next, err
+	}
+	limit := pageSize(p.Limit, 100, 1000)
 	err = s.read(ctx, func(q querier) error {
-		page = nil
+		page, next = nil, store.DeliveryID{}
 		for _, text := range []string{p.EventID, p.EndpointID, p.Type, p.Ref} {
 			if !store.IsText(text) {
 				return nil
 			}
 		}
-		t, err := deliveryQuery(ctx, q, scope, p)
+		t, floor, err := deliveryQuery(ctx, q, scope, p, look)
 		if err != nil || t == nil {
 			return err
 		}
+		next.Event = floor
 		return q.query(ctx, t.String(), t.args, func(scan scanner) error {
 			d, err := scanDelivery(scan, scope)
+			if len(page) == limit {
+				next = page[limit-1].ID
+				return err
+			}
 			page = append(page, d)
 			return err
 		})
 	})
-	return page, err
+	if err != nil {
+		return nil, store.DeliveryID{}, err
+	}
+	return page, next, nil
+}
+
+// A trail is a way through the log, from the newest event to the oldest: the table
+// whose index is followed, what is joined to its rows, which rows, and the column
+// with the event's number.
+type trail struct {
+	table, joins, where, num string
+	args                     []any
+}
+
+// floor returns the number of the event at which one over a span has seen look
+// rows; 0: it sees fewer, or look is 0 and it has no bound.
+func (w *trail) floor(ctx context.Context, q querier, sp span, look int) (num int64, err error) {
+	if look == 0 {
+		return 0, nil
+	}
+	t := w.floorQuery(sp, look)
+	_, err = first(ctx, q, t.String(), t.args, &num)
+	return num, err
+}
+
+func (w *trail) floorQuery(sp span, look int) *text {
+	t := &text{}
+	t.add("SELECT "+w.num+w.table+w.where, w.args...)
+	t.add(" AND "+w.num+" >= ? AND "+w.num+" < ? ORDER BY "+w.num+" DESC OFFSET ? LIMIT 1", sp.first, sp.end, look-1)
+	return t
 }
 
 // deliveryQuery chooses the way to the rows: which table comes first decides
-// how many are read. Nil means that there can be none.
-func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.DeliveryQuery) (*text, error) {
+// how many are read. It returns a statement for one delivery more than a page has,
+// and where a search that looks at so many rows ends; 0: at the end of the log. Nil
+// means that there can be none.
+func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.DeliveryQuery, look int) (*text, int64, error) {
 	sp, err := newSpan(ctx, q, p.From, p.To)
 	if err != nil {
-		return nil, err
+		return nil, 0, err
 	}
-	if p.Before.Event > 0 && p.Before.Event < math.MaxInt64 {
-		sp.end = min(sp.end, p.Before.Event+1)
+	if last := p.Before.Event; last > 0 {
+		if p.Before.Endpoint > 0 && last < math.MaxInt64 {
+			last++ // the event itself may have more
+		}
+		sp.end = min(sp.end, last)
 	}
-	t := &text{}
-	t.add("SELECT " + deliveryColumns)
-	const joins = " JOIN hookpost.delivery d ON d.event = e.num JOIN hookpost.endpoint p ON p.num = d.endpoint"
+	const fromDelivery = " FROM hookpost.delivery d"
+	const event = " JOIN hookpost.event e ON e.num = d.event JOIN hookpost.endpoint p ON p.num = d.endpoint"
+	const delivery = " JOIN hookpost.delivery d ON d.event = e.num JOIN hookpost.endpoint p ON p.num = d.endpoint"
 	tenant, mode := scope.Tenant, int16(scope.Mode)
-	num, order := "e.num", " ORDER BY e.num DESC, d.endpoint DESC, d.round DESC"
+	var way trail
+	order := " ORDER BY d.event DESC, d.endpoint DESC, d.round DESC"
 	switch {
 	case p.EventID != "":
-		var event int64
-		found, err := first(ctx, q, "SELECT num FROM hookpost.event WHERE tenant = $1 AND mode = $2 AND id = $3",
-			[]any{tenant, mode, p.EventID}, &event)
+		var num int64
+		found, err := first(ctx, q, "SELECT e.num"+fromEventByID,
+			[]any{tenant, mode, p.EventID}, &num)
 		if err != nil || !found {
-			return nil, err
+			return nil, 0, err
 		}
-		t.add(` FROM hookpost.delivery d JOIN hookpost.event e ON e.num = d.event
-			JOIN hookpost.endpoint p ON p.num = d.endpoint WHERE d.event = ?`, event)
-		num, order = "d.event", " ORDER BY d.endpoint DESC, d.round DESC"
+		way = trail{fromDelivery, event, " WHERE d.event = ?", "d.event", []any{num}}
+		order = " ORDER BY d.endpoint DESC, d.round DESC"
 		if p.EndpointID != "" {
-			t.add(" AND p.id = ?", p.EndpointID)
+			way.where += " AND p.id = ?"
+			way.args = append(way.args, p.EndpointID)
 		}
+		look = 0
 	case p.EndpointID != "":
-		var endpoint int64
+		var num int64
 		found, err := first(ctx, q, "SELECT num FROM hookpost.endpoint WHERE tenant = $1 AND mode = $2 AND id = $3",
-			[]any{tenant, mode, p.EndpointID}, &endpoint)
+			[]any{tenant, mode, p.EndpointID}, &num)
 		if err != nil || !found {
-			return nil, err
+			return nil, 0, err
 		}
-		t.add(` FROM hookpost.delivery d JOIN hookpost.event e ON e.num = d.event
-			JOIN hookpost.endpoint p ON p.num = d.endpoint WHERE d.endpoint = ?`, endpoint)
-		num, order = "d.event", " ORDER BY d.event DESC, d.round DESC"
+		way = trail{fromDelivery, event, " WHERE d.endpoint = ?", "d.event", []any{num}}
+		order = " ORDER BY d.event DESC, d.round DESC"
 	case p.Ref != "":
-		t.add(` FROM hookpost.ref r JOIN hookpost.event e ON e.num = r.event JOIN hookpost.delivery d ON d.event = r.event
-			JOIN hookpost.endpoint p ON p.num = d.endpoint WHERE r.tenant = ? AND r.mode = ? AND r.ref = ?`, tenant, mode, p.Ref)
-		num, order = "r.event", " ORDER BY r.event DESC, d.endpoint DESC, d.round DESC"
+		way = trail{
+			" FROM hookpost.ref r", " JOIN hookpost.event e ON e.num = r.event" +
+				" JOIN hookpost.delivery d ON d.event = r.event JOIN hookpost.endpoint p ON p.num = d.endpoint",
+			" WHERE r.tenant = ? AND r.mode = ? AND r.ref = ?", "r.event",
+			[]any{tenant, mode, p.Ref},
+		}
+		order = " ORDER BY r.event DESC, d.endpoint DESC, d.round DESC"
 	case len(p.States) == 1 && p.States[0] == store.Exhausted:
-		t.add(` FROM hookpost.delivery d JOIN hookpost.event e ON e.num = d.event
-			JOIN hookpost.endpoint p ON p.num = d.endpoint WHERE d.state = 4 AND e.tenant = ? AND e.mode = ?`, tenant, mode)
-		num, order = "d.event", " ORDER BY d.event DESC, d.endpoint DESC, d.round DESC"
+		way = trail{fromDelivery, event, " WHERE d.state = 4", "d.event", nil}
 	default:
-		t.add(" FROM hookpost.event e"+joins+" WHERE e.tenant = ? AND e.mode = ?", tenant, mode)
+		way = trail{" FROM hookpost.event e", delivery, " WHERE e.tenant = ? AND e.mode = ?", "e.num", []any{tenant, mode}}
+		order = " ORDER BY e.num DESC, d.endpoint DESC, d.round DESC"
 	}
-	t.during(sp, num)
+	floor, err := way.floor(ctx, q, sp, look)
+	if err != nil {
+		return nil, 0, err
+	}
+	sp.first = max(sp.first, floor)
+	t := &text{}
+	t.add("SELECT "+deliveryColumns+way.table+way.joins+way.where, way.args...)
+	t.during(sp, way.num)
+	if way.args == nil {
+		// Written so that no index on them can be preferred to the event's number.
+		t.add(" AND e.tenant IS NOT DISTINCT FROM ? AND e.mode IS NOT DISTINCT FROM ?", tenant, mode)
+	}
 	if p.Type != "" {
 		t.add(" AND e.type = ?", p.Type)
 	}
-	if p.Ref != "" && num != "r.event" {
+	if p.Ref != "" && way.num != "r.event" {
 		t.add(" AND EXISTS (SELECT FROM hookpost.ref r WHERE r.tenant = ? AND r.mode = ? AND r.ref = ? AND r.event = e.num)", tenant, mode, p.Ref)
 	}
 	if p.Before != (store.DeliveryID{}) {
@@ -334,8 +446,8 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 		}
 		t.add(")")
 	}
-	t.add(order+" LIMIT ?", pageSize(p.Limit, 100, 1000))
-	return t, nil
+	t.add(order+" LIMIT ?", pageSize(p.Limit, 100, 1000)+1)
+	return t, floor, nil
 }
 
 // deliveryByID returns ErrNotFound if there is none in the scope.

@@ -118,6 +118,26 @@ func TestHotStatementsUseIndexes(t *testing.T) {
 	}
 }
 
+// TestReadsFollowTheirIndex, with statistics and without: of the newest deliveries of
+// an endpoint only those of one event are sorted, by round.
+func TestReadsFollowTheirIndex(t *testing.T) {
+	st, conn := planned(t)
+	for _, analyzed := range []bool{false, true} {
+		if analyzed {
+			_, err := conn.Exec(t.Context(), "ANALYZE")
+			require.NoError(t, err)
+		}
+		plan := explainAnalyze(t, st, conn, settingsRead, "SELECT e.num"+fromEventByID, "acme", int16(1), "evt_7")
+		requireOrdered(t, plan)
+		require.Contains(t, plan, "event_id", plan)
+		for text, ids := range map[string]any{activityText: []string{"ep_1", "ep_7"}, recentText: "ep_1"} {
+			plan := explainAnalyze(t, st, conn, settingsRead, text, "acme", int16(1), ids, 5)
+			requireOrdered(t, plan)
+			require.Contains(t, plan, "delivery_log", plan)
+		}
+	}
+}
+
 // TestPagesNeedNoSort asks how the log is read: a page comes in order from an
 // index, whatever lies behind it.
 func TestPagesNeedNoSort(t *testing.T) {
@@ -140,13 +160,46 @@ func TestPagesNeedNoSort(t *testing.T) {
 		"type":                     {Type: "a.b"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			text, err := deliveryQuery(t.Context(), readQuerier{st.text, conn}, store.Scope{Tenant: "acme", Mode: store.Live}, q)
+			text, _, err := deliveryQuery(t.Context(), readQuerier{st.text, conn}, store.Scope{Tenant: "acme", Mode: store.Live}, q, 0)
 			require.NoError(t, err)
 			plan := explainAnalyze(t, st, conn, settingsRead, text.String(), text.args...)
-			require.NotContains(t, plan, "Seq Scan", plan)
-			for line := range strings.Lines(plan) {
-				require.False(t, strings.HasPrefix(strings.TrimPrefix(strings.TrimSpace(line), "->  "), "Sort ("), plan)
+			requireOrdered(t, plan)
+			if strings.HasPrefix(name, "exhausted") {
+				require.NotContains(t, plan, "event_log", "the scope's events would be read for each delivery")
 			}
 		})
+	}
+	for name, q := range map[string]store.EventQuery{
+		"events":              {},
+		"events, next page":   {Before: 7},
+		"events by type":      {Type: "a.b", From: now, To: now},
+		"events by reference": {Ref: "cus_1", Type: "a.b", Before: 7},
+	} {
+		t.Run(name, func(t *testing.T) {
+			text, _, err := eventQuery(t.Context(), readQuerier{st.text, conn}, store.Scope{Tenant: "acme", Mode: store.Live}, q, 0)
+			require.NoError(t, err)
+			requireOrdered(t, explainAnalyze(t, st, conn, settingsRead, text.String(), text.args...))
+		})
+	}
+	for _, way := range []trail{
+		{" FROM hookpost.event e", "", " WHERE e.tenant = ? AND e.mode = ?", "e.num", []any{"acme", int16(1)}},
+		{" FROM hookpost.ref r", "", " WHERE r.tenant = ? AND r.mode = ? AND r.ref = ?", "r.event", []any{"acme", int16(1), "cus_1"}},
+		{" FROM hookpost.delivery d", "", " WHERE d.endpoint = ?", "d.event", []any{7}},
+		{" FROM hookpost.delivery d", "", " WHERE d.state = 4", "d.event", nil},
+	} {
+		t.Run("end of a search"+way.where, func(t *testing.T) {
+			text := way.floorQuery(span{end: 30_000}, 7)
+			requireOrdered(t, explainAnalyze(t, st, conn, settingsRead, text.String(), text.args...))
+		})
+	}
+}
+
+// requireOrdered refuses a plan that reads a table from end to end, or sorts.
+func requireOrdered(t *testing.T, plan string) {
+	t.Helper()
+	require.NotContains(t, plan, "Seq Scan", plan)
+	require.NotContains(t, plan, "Bitmap", plan)
+	for line := range strings.Lines(plan) {
+		require.False(t, strings.HasPrefix(strings.TrimPrefix(strings.TrimSpace(line), "->  "), "Sort ("), plan)
 	}
 }

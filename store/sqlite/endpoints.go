@@ -267,10 +267,15 @@ func (s *Store) ListEndpoints(ctx context.Context, scope store.Scope, q store.En
 	for _, st := range states {
 		args = append(args, int(st))
 	}
+	where := "WHERE s.tenant = ? AND s.mode = ? AND e.num > ? AND e.state IN (" + strings.Repeat("?,", len(states)-1) + "?)"
+	if q.Search != "" {
+		where += ` AND (instr(lower(e.id), ?) OR instr(lower(e.config ->> '$.url'), ?) OR instr(lower(e.config ->> '$.description'), ?))`
+		text := store.FoldASCII(q.Search)
+		args = append(args, text, text, text)
+	}
 	args = append(args, pageSize(q.Limit, 100, 1000))
 	err = s.read(ctx, func(c *conn) error {
-		eps, err = endpointsWhere(c, "WHERE s.tenant = ? AND s.mode = ? AND e.num > ? AND e.state IN ("+
-			strings.Repeat("?,", len(states)-1)+"?) ORDER BY e.num LIMIT ?", args...)
+		eps, err = endpointsWhere(c, where+" ORDER BY e.num LIMIT ?", args...)
 		return err
 	})
 	return eps, err

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -122,43 +123,73 @@ func (s *Store) Event(ctx context.Context, scope store.Scope, id string) (ev sto
 }
 
 // Events implements [store.Log].
-func (s *Store) Events(ctx context.Context, scope store.Scope, q store.EventQuery) (page []store.Event, err error) {
+func (s *Store) Events(ctx context.Context, scope store.Scope, q store.EventQuery) ([]store.Event, error) {
+	page, _, err := s.searchEvents(ctx, scope, q, 0)
+	return page, err
+}
+
+// SearchEvents implements [store.Log].
+func (s *Store) SearchEvents(ctx context.Context, scope store.Scope, q store.EventQuery, look int) ([]store.Event, int64, error) {
+	if err := store.CheckLimit(look); err != nil {
+		return nil, 0, err
+	}
+	return s.searchEvents(ctx, scope, q, look)
+}
+
+// searchEvents looks at any number of events if look is 0.
+func (s *Store) searchEvents(ctx context.Context, scope store.Scope, q store.EventQuery, look int) (page []store.Event, next int64, err error) {
+	limit := pageSize(q.Limit, 100, 1000)
 	err = s.read(ctx, func(c *conn) error {
-		page = nil
+		page, next = nil, 0
 		sc, err := scopeOf(c, scope)
 		if err != nil || sc.num == 0 {
 			return err
 		}
-		from, end, err := numsAt(c, q.From, q.To)
+		text, args, floor, err := eventQuery(c, sc, q, look)
 		if err != nil {
 			return err
 		}
-		if q.Before > 0 {
-			end = min(end, q.Before)
-		}
-		text := "SELECT " + eventColumns + " FROM hookpost_event e INDEXED BY hookpost_event_scope WHERE e.scope = ?"
-		args := []any{sc.num}
-		if q.Ref != "" {
-			text = "SELECT " + eventColumns + " FROM hookpost_ref r CROSS JOIN hookpost_event e ON e.num = r.event WHERE r.scope = ? AND r.ref = ?"
-			args = append(args, q.Ref)
-		}
-		num := "e.num"
-		if q.Ref != "" {
-			num = "r.event"
-		}
-		text += " AND " + num + " >= ? AND " + num + " < ?"
-		args = append(args, from, end)
-		if q.Type != "" {
-			text += " AND e.type = ?"
-			args = append(args, q.Type)
-		}
+		next = floor
 		return c.query(func(r row) error {
+			if len(page) == limit {
+				next = page[limit-1].Num
+				return nil
+			}
 			ev, err := scanEvent(r, scope)
 			page = append(page, ev)
 			return err
-		}, text+" ORDER BY "+num+" DESC LIMIT ?", append(args, pageSize(q.Limit, 100, 1000))...)
+		}, text, append(args, limit+1)...)
 	})
-	return page, err
+	if err != nil {
+		return nil, 0, err
+	}
+	return page, next, nil
+}
+
+// eventQuery returns a statement without the value of its limit, and where a
+// search that looks at so many events ends; 0: at the end of the log.
+func eventQuery(c *conn, sc scopeRow, q store.EventQuery, look int) (text string, args []any, floor int64, err error) {
+	from, end, err := numsAt(c, q.From, q.To)
+	if err != nil {
+		return "", nil, 0, err
+	}
+	if q.Before > 0 {
+		end = min(end, q.Before)
+	}
+	way := trail{" FROM hookpost_event e INDEXED BY hookpost_event_scope", "", " WHERE e.scope = ?", "e.num", []any{sc.num}}
+	if q.Ref != "" {
+		way = trail{" FROM hookpost_ref r", " CROSS JOIN hookpost_event e ON e.num = r.event", " WHERE r.scope = ? AND r.ref = ?", "r.event", []any{sc.num, q.Ref}}
+	}
+	if floor, err = way.floor(c, from, end, look); err != nil {
+		return "", nil, 0, err
+	}
+	text = "SELECT " + eventColumns + way.table + way.joins + way.where + " AND " + way.num + " >= ? AND " + way.num + " < ?"
+	args = append(way.args, max(from, floor), end)
+	if q.Type != "" {
+		text += " AND e.type = ?"
+		args = append(args, q.Type)
+	}
+	return text + " ORDER BY " + way.num + " DESC LIMIT ?", args, floor, nil
 }
 
 const deliveryColumns = `d.event, d.endpoint, d.round, e.id, e.type, p.id, d.state, p.state, d.reason, d.attempts, d.failures,
@@ -192,80 +223,144 @@ func scanDelivery(r row, scope store.Scope) store.Delivery {
 }
 
 // Deliveries implements [store.Log].
-func (s *Store) Deliveries(ctx context.Context, scope store.Scope, q store.DeliveryQuery) (page []store.Delivery, err error) {
+func (s *Store) Deliveries(ctx context.Context, scope store.Scope, q store.DeliveryQuery) ([]store.Delivery, error) {
+	page, _, err := s.searchDeliveries(ctx, scope, q, 0)
+	return page, err
+}
+
+// SearchDeliveries implements [store.Log].
+func (s *Store) SearchDeliveries(ctx context.Context, scope store.Scope, q store.DeliveryQuery, look int) ([]store.Delivery, store.DeliveryID, error) {
+	if err := store.CheckLimit(look); err != nil {
+		return nil, store.DeliveryID{}, err
+	}
+	return s.searchDeliveries(ctx, scope, q, look)
+}
+
+// searchDeliveries looks at any number of rows if look is 0.
+func (s *Store) searchDeliveries(ctx context.Context, scope store.Scope, q store.DeliveryQuery, look int) (page []store.Delivery, next store.DeliveryID, err error) {
+	limit := pageSize(q.Limit, 100, 1000)
 	err = s.read(ctx, func(c *conn) error {
-		page = nil
+		page, next = nil, store.DeliveryID{}
 		sc, err := scopeOf(c, scope)
 		if err != nil || sc.num == 0 {
 			return err
 		}
-		text, args, err := deliveryQuery(c, sc, q)
+		text, args, floor, err := deliveryQuery(c, sc, q, look)
 		if err != nil || text == "" {
 			return err
 		}
+		next.Event = floor
 		return c.query(func(r row) error {
+			if len(page) == limit {
+				next = page[limit-1].ID
+				return nil
+			}
 			page = append(page, scanDelivery(r, scope))
 			return nil
-		}, text, args...)
+		}, text, append(args, limit+1)...)
 	})
-	return page, err
+	if err != nil {
+		return nil, store.DeliveryID{}, err
+	}
+	return page, next, nil
+}
+
+// A trail is a way through the log, from the newest event to the oldest: the table
+// whose index is followed, what is joined to its rows, which rows, and the column
+// with the event's number.
+type trail struct {
+	table, joins, where, num string
+	args                     []any
+}
+
+// floor returns the number of the event at which one over [from, end) has seen
+// look rows; 0: it sees fewer, or look is 0 and it has no bound.
+func (w *trail) floor(c *conn, from, end int64, look int) (num int64, err error) {
+	if look == 0 {
+		return 0, nil
+	}
+	text, args := w.floorQuery(from, end, look)
+	_, err = first(c, func(r row) { num = r.int(0) }, text, args...)
+	return num, err
+}
+
+func (w *trail) floorQuery(from, end int64, look int) (text string, args []any) {
+	return "SELECT " + w.num + w.table + w.where + " AND " + w.num + " >= ? AND " + w.num + " < ? ORDER BY " + w.num + " DESC LIMIT 1 OFFSET ?",
+		append(slices.Clone(w.args), from, end, look-1)
 }
 
 // deliveryQuery chooses the way to the rows: which table comes first decides
-// how many are read. An empty text means that there can be none.
-func deliveryQuery(c *conn, sc scopeRow, q store.DeliveryQuery) (text string, args []any, err error) {
+// how many are read. It returns a statement without the value of its limit, and
+// where a search that looks at so many rows ends; 0: at the end of the log. An
+// empty text means that there can be none.
+func deliveryQuery(c *conn, sc scopeRow, q store.DeliveryQuery, look int) (text string, args []any, floor int64, err error) {
 	from, end, err := numsAt(c, q.From, q.To)
 	if err != nil {
-		return "", nil, err
+		return "", nil, 0, err
 	}
-	if q.Before.Event > 0 && q.Before.Event < math.MaxInt64 {
-		end = min(end, q.Before.Event+1)
+	if last := q.Before.Event; last > 0 {
+		if q.Before.Endpoint > 0 && last < math.MaxInt64 {
+			last++ // the event itself may have more
+		}
+		end = min(end, last)
 	}
-	var b strings.Builder
-	b.WriteString("SELECT " + deliveryColumns)
+	const endpoint = " JOIN hookpost_endpoint p ON p.num = d.endpoint"
+	const event = " CROSS JOIN hookpost_event e ON e.num = d.event" + endpoint
+	var way trail
 	order := " ORDER BY e.num DESC, d.endpoint DESC, d.round DESC"
-	num := "e.num"
 	switch {
 	case q.EventID != "":
-		b.WriteString(" FROM hookpost_event e CROSS JOIN hookpost_delivery d ON d.event = e.num JOIN hookpost_endpoint p ON p.num = d.endpoint WHERE e.scope = ? AND e.id = ?")
-		args = append(args, sc.num, q.EventID)
-		if q.EndpointID != "" {
-			b.WriteString(" AND p.id = ?")
-			args = append(args, q.EndpointID)
+		way = trail{
+			" FROM hookpost_event e", " CROSS JOIN hookpost_delivery d ON d.event = e.num" + endpoint,
+			" WHERE e.scope = ? AND e.id = ?", "e.num",
+			[]any{sc.num, q.EventID},
 		}
+		if q.EndpointID != "" {
+			way.where += " AND p.id = ?"
+			way.args = append(way.args, q.EndpointID)
+		}
+		look = 0
 	case q.EndpointID != "":
 		var endpoint int64
 		found, err := first(c, func(r row) { endpoint = r.int(0) },
 			"SELECT num FROM hookpost_endpoint WHERE scope = ? AND id = ?", sc.num, q.EndpointID)
 		if err != nil || !found {
-			return "", nil, err
+			return "", nil, 0, err
 		}
-		b.WriteString(` FROM hookpost_delivery d INDEXED BY hookpost_delivery_log CROSS JOIN hookpost_event e ON e.num = d.event
-			JOIN hookpost_endpoint p ON p.num = d.endpoint WHERE d.endpoint = ?`)
-		args = append(args, endpoint)
-		num, order = "d.event", " ORDER BY d.event DESC, d.round DESC"
+		way = trail{" FROM hookpost_delivery d INDEXED BY hookpost_delivery_log", event, " WHERE d.endpoint = ?", "d.event", []any{endpoint}}
+		order = " ORDER BY d.event DESC, d.round DESC"
 	case q.Ref != "":
-		b.WriteString(` FROM hookpost_ref r CROSS JOIN hookpost_event e ON e.num = r.event CROSS JOIN hookpost_delivery d ON d.event = r.event
-			JOIN hookpost_endpoint p ON p.num = d.endpoint WHERE r.scope = ? AND r.ref = ?`)
-		args = append(args, sc.num, q.Ref)
-		num, order = "r.event", " ORDER BY r.event DESC, d.endpoint DESC, d.round DESC"
+		way = trail{
+			" FROM hookpost_ref r", " CROSS JOIN hookpost_event e ON e.num = r.event CROSS JOIN hookpost_delivery d ON d.event = r.event" + endpoint,
+			" WHERE r.scope = ? AND r.ref = ?", "r.event",
+			[]any{sc.num, q.Ref},
+		}
+		order = " ORDER BY r.event DESC, d.endpoint DESC, d.round DESC"
 	case len(q.States) == 1 && q.States[0] == store.Exhausted:
-		b.WriteString(` FROM hookpost_delivery d INDEXED BY hookpost_delivery_exhausted CROSS JOIN hookpost_event e ON e.num = d.event
-			JOIN hookpost_endpoint p ON p.num = d.endpoint WHERE d.state = 4 AND e.scope = ?`)
-		args = append(args, sc.num)
-		num, order = "d.event", " ORDER BY d.event DESC, d.endpoint DESC, d.round DESC"
+		way = trail{" FROM hookpost_delivery d INDEXED BY hookpost_delivery_exhausted", event, " WHERE d.state = 4", "d.event", nil}
+		order = " ORDER BY d.event DESC, d.endpoint DESC, d.round DESC"
 	default:
-		b.WriteString(` FROM hookpost_event e INDEXED BY hookpost_event_scope CROSS JOIN hookpost_delivery d ON d.event = e.num
-			JOIN hookpost_endpoint p ON p.num = d.endpoint WHERE e.scope = ?`)
+		way = trail{
+			" FROM hookpost_event e INDEXED BY hookpost_event_scope", " CROSS JOIN hookpost_delivery d ON d.event = e.num" + endpoint,
+			" WHERE e.scope = ?", "e.num",
+			[]any{sc.num},
+		}
+	}
+	if floor, err = way.floor(c, from, end, look); err != nil {
+		return "", nil, 0, err
+	}
+	var b strings.Builder
+	b.WriteString("SELECT " + deliveryColumns + way.table + way.joins + way.where + " AND " + way.num + " >= ? AND " + way.num + " < ?")
+	args = append(way.args, max(from, floor), end)
+	if way.num == "d.event" {
+		b.WriteString(" AND e.scope = ?")
 		args = append(args, sc.num)
 	}
-	b.WriteString(" AND " + num + " >= ? AND " + num + " < ?")
-	args = append(args, from, end)
 	if q.Type != "" {
 		b.WriteString(" AND e.type = ?")
 		args = append(args, q.Type)
 	}
-	if q.Ref != "" && num != "r.event" {
+	if q.Ref != "" && way.num != "r.event" {
 		b.WriteString(" AND EXISTS (SELECT 1 FROM hookpost_ref r WHERE r.scope = ? AND r.ref = ? AND r.event = e.num)")
 		args = append(args, sc.num, q.Ref)
 	}
@@ -290,7 +385,7 @@ func deliveryQuery(c *conn, sc scopeRow, q store.DeliveryQuery) (text string, ar
 		b.WriteString(")")
 	}
 	b.WriteString(order + " LIMIT ?")
-	return b.String(), append(args, pageSize(q.Limit, 100, 1000)), nil
+	return b.String(), args, floor, nil
 }
 
 // deliveryByID returns ErrNotFound if there is none in the scope.

@@ -121,6 +121,7 @@ func suite() []check {
 		disableChecks(),
 		healthChecks(),
 		logChecks(),
+		searchChecks(),
 		replayChecks(),
 		recoverChecks(),
 		upkeepChecks(),

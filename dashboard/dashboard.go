@@ -1,0 +1,219 @@
+package dashboard
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"html/template"
+	"log/slog"
+	"net/http"
+	"path"
+	"strings"
+	"time"
+
+	"github.com/hookpost/hookpost/dashboard/internal/desk"
+	"github.com/hookpost/hookpost/sender"
+	"github.com/hookpost/hookpost/store"
+)
+
+// ErrNoAuthorize says that New was given no function that authorises requests.
+var ErrNoAuthorize = errors.New("dashboard: New needs an AuthorizeFunc; without one everybody could read and change everything")
+
+// ErrNoSender says that New was given no Sender.
+var ErrNoSender = errors.New("dashboard: New needs a Sender")
+
+// Options configures a Dashboard. The zero value of every field means its default.
+type Options struct {
+	// Denied answers requests that were not authorised, with the error of the
+	// AuthorizeFunc, nil if it granted no account. Default: 403 without the error.
+	Denied func(w http.ResponseWriter, r *http.Request, err error)
+	// TrustedOrigins may send forms besides the handler's own origin, such as
+	// "https://admin.example.com" in front of a proxy that changes the Host header.
+	TrustedOrigins []string
+	// Location is the time zone of all times. Default: UTC.
+	Location *time.Location
+	// Logger hears of requests that failed for reasons of the server's. Default
+	// slog.Default().
+	Logger *slog.Logger
+}
+
+// Dashboard is the handler of all pages. It is safe for concurrent use.
+type Dashboard struct {
+	office    *desk.Office
+	authorize AuthorizeFunc
+	opts      Options
+	origins   *http.CrossOriginProtection
+	mux       *http.ServeMux
+	templates *template.Template
+}
+
+// New returns the pages for a Sender, started or not. The errors are ErrNoSender,
+// ErrNoAuthorize and those of Options.TrustedOrigins.
+func New(hooks *sender.Sender, authorize AuthorizeFunc, o *Options) (*Dashboard, error) {
+	switch {
+	case hooks == nil:
+		return nil, ErrNoSender
+	case authorize == nil:
+		return nil, ErrNoAuthorize
+	}
+	d := &Dashboard{office: desk.NewOffice(hooks), authorize: authorize, origins: http.NewCrossOriginProtection()}
+	if o != nil {
+		d.opts = *o
+	}
+	for _, origin := range d.opts.TrustedOrigins {
+		if err := d.origins.AddTrustedOrigin(origin); err != nil {
+			return nil, fmt.Errorf("dashboard: Options.TrustedOrigins: %w", err)
+		}
+	}
+	if d.opts.Denied == nil {
+		d.opts.Denied = func(w http.ResponseWriter, _ *http.Request, _ error) {
+			http.Error(w, "Forbidden", http.StatusForbidden)
+		}
+	}
+	d.opts.Location = cmp.Or(d.opts.Location, time.UTC)
+	d.opts.Logger = cmp.Or(d.opts.Logger, slog.Default())
+	d.mux = d.routes()
+	var err error
+	if d.templates, err = templates.Clone(); err != nil {
+		return nil, fmt.Errorf("dashboard: %w", err)
+	}
+	d.templates.Funcs(template.FuncMap{"stamp": d.stamp})
+	return d, nil
+}
+
+// Close ends the recoveries that were started on the pages and waits for them.
+// Their work so far stays; the pages go on answering.
+func (d *Dashboard) Close() { d.office.Close() }
+
+// routes are the pages. All but the assets belong to one account, the first
+// segment of the path; see desk.Segment.
+func (d *Dashboard) routes() *http.ServeMux {
+	mux := http.NewServeMux()
+	for pattern, page := range pages {
+		mux.Handle(pattern, d.visitor(page))
+	}
+	mux.Handle("GET /{$}", d.visitor((*visit).start))
+	return mux
+}
+
+// pages are the routes below an account.
+var pages = map[string]func(*visit) error{
+	"GET /accounts": (*visit).accounts,
+
+	"GET /{account}":                         (*visit).home,
+	"GET /{account}/{$}":                     (*visit).home,
+	"GET /{account}/endpoints":               (*visit).endpointList,
+	"POST /{account}/endpoints":              (*visit).createEndpoint,
+	"GET /{account}/endpoints/new":           (*visit).newEndpoint,
+	"GET /{account}/endpoints/{id}":          (*visit).endpointPage,
+	"GET /{account}/endpoints/{id}/edit":     (*visit).editEndpoint,
+	"POST /{account}/endpoints/{id}/edit":    (*visit).saveEndpoint,
+	"GET /{account}/endpoints/{id}/disable":  (*visit).confirmDisable,
+	"POST /{account}/endpoints/{id}/disable": (*visit).disableEndpoint,
+	"POST /{account}/endpoints/{id}/enable":  (*visit).enableEndpoint,
+	"GET /{account}/endpoints/{id}/delete":   (*visit).confirmDelete,
+	"POST /{account}/endpoints/{id}/delete":  (*visit).deleteEndpoint,
+	"POST /{account}/endpoints/{id}/test":    (*visit).sendTest,
+
+	"GET /{account}/deliveries":              (*visit).deliveryList,
+	"GET /{account}/deliveries/{id}":         (*visit).deliveryPage,
+	"POST /{account}/deliveries/{id}/cancel": (*visit).cancelDelivery,
+
+	"GET /{account}/events":              (*visit).eventList,
+	"GET /{account}/events/{id}":         (*visit).eventPage,
+	"GET /{account}/events/{id}/body":    (*visit).eventBody,
+	"POST /{account}/events/{id}/replay": (*visit).replayEvent,
+
+	"GET /{account}/recover":              (*visit).recoverForm,
+	"POST /{account}/recover":             (*visit).startRecovery,
+	"GET /{account}/recover/{id}":         (*visit).recoveryPage,
+	"POST /{account}/recover/{id}/cancel": (*visit).cancelRecovery,
+
+	"GET /{account}/types": (*visit).typeList,
+}
+
+// contentPolicy allows the handler's own style sheet, script and forms, and nothing
+// else.
+const contentPolicy = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; img-src 'self'; " +
+	"form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+// ServeHTTP implements [http.Handler].
+func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	h := w.Header()
+	h.Set("Content-Security-Policy", contentPolicy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("X-Frame-Options", "DENY")
+	h.Set("Referrer-Policy", "same-origin")
+	h.Set("Cross-Origin-Opener-Policy", "same-origin")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "no-store")
+	if name, ok := strings.CutPrefix(r.URL.Path, "/assets/"); ok {
+		serveAsset(w, r, name)
+		return
+	}
+	if r.URL.Path == "" {
+		// Mounted without a slash at the end, where relative links would go astray.
+		toFolder(w, r)
+		return
+	}
+	if err := d.origins.Check(r); err != nil {
+		http.Error(w, "Forbidden: the form was sent from another site", http.StatusForbidden)
+		return
+	}
+	if clean := path.Clean(r.URL.Path); clean != r.URL.Path && clean+"/" != r.URL.Path {
+		http.NotFound(w, r) // the mux would redirect to a path without the prefix
+		return
+	}
+	d.mux.ServeHTTP(w, r)
+}
+
+// toFolder redirects to the same path with a slash at the end, whatever prefix was
+// stripped from it.
+func toFolder(w http.ResponseWriter, r *http.Request) {
+	asked, _, _ := strings.Cut(r.RequestURI, "?")
+	to := "./" + path.Base(asked) + "/"
+	if asked == "" || asked == "/" {
+		to = "/"
+	}
+	w.Header().Set("Location", to)
+	w.WriteHeader(http.StatusSeeOther)
+}
+
+// visitor authorises a request and lets a page answer it.
+func (d *Dashboard) visitor(page func(*visit) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		access, err := d.authorize(r)
+		if err != nil || len(access.Accounts) == 0 {
+			d.opts.Denied(w, r, err)
+			return
+		}
+		v := &visit{d: d, w: w, r: r, access: access}
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
+		if err := v.enter(); err != nil {
+			v.fail(err)
+			return
+		}
+		if err := page(v); err != nil {
+			v.fail(err)
+		}
+	})
+}
+
+// enter finds the account that the path names. One that the visitor has not been
+// granted is not found.
+func (v *visit) enter() error {
+	segment := v.r.PathValue("account")
+	if segment == "" {
+		return nil
+	}
+	scope, ok := desk.ParseSegment(segment)
+	if !ok {
+		return fmt.Errorf("%w: no such page", store.ErrNotFound)
+	}
+	if v.account, ok = v.access.Account(scope); !ok {
+		return fmt.Errorf("%w: no such page", store.ErrNotFound)
+	}
+	v.segment = segment
+	v.Desk = v.d.office.Desk(v.access.Actor, scope, desk.Right(v.account.Rights))
+	return nil
+}

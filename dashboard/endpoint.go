@@ -1,0 +1,106 @@
+package dashboard
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/hookpost/hookpost/sender"
+	"github.com/hookpost/hookpost/store"
+)
+
+// chartOf is how many deliveries of an endpoint its chart tells about, and
+// latestRows how many its page lists.
+const (
+	chartOf    = 200
+	latestRows = 10
+)
+
+// endpointView is the page of one endpoint.
+type endpointView struct {
+	store.Endpoint
+	Activity store.Activity
+	Chart    chart
+	Latest   []store.Delivery
+	History  []historyLine // newest first
+	Examples []sender.EventType
+	Done     string
+}
+
+// Deleted reports whether it is.
+func (e endpointView) Deleted() bool { return e.State == store.Deleted }
+
+// historyLine is one change of an endpoint.
+type historyLine struct {
+	store.Change
+	Details []string
+}
+
+func (v *visit) endpointPage() error {
+	ctx, id := v.r.Context(), v.r.PathValue("id")
+	ep, err := v.Endpoint(ctx, id)
+	if err != nil {
+		return err
+	}
+	view := endpointView{Endpoint: ep, Examples: v.d.office.EventTypes(), Done: done[v.r.URL.Query().Get("done")]}
+	activity, err := v.Activity(ctx, []string{id}, activityOf)
+	if err != nil {
+		return err
+	}
+	view.Activity = activity[0]
+	attempts, err := v.RecentAttempts(ctx, id, chartOf)
+	if err != nil {
+		return err
+	}
+	view.Chart = newChart(attempts, v.d.opts.Location)
+	if view.Latest, err = v.Deliveries(ctx, store.DeliveryQuery{EndpointID: id, Limit: latestRows}); err != nil {
+		return err
+	}
+	changes, err := v.EndpointHistory(ctx, id)
+	if err != nil {
+		return err
+	}
+	for _, c := range slices.Backward(changes) {
+		view.History = append(view.History, historyLine{c, differences(c)})
+	}
+	v.render(200, "endpoint.html", page{Title: ep.URL, Nav: "endpoints"}, view)
+	return nil
+}
+
+// differences says in words what a change changed.
+func differences(c store.Change) []string {
+	if c.Old.State == 0 { // the first line
+		return []string{"Events: " + strings.Join(c.New.EventTypes, ", ")}
+	}
+	var list []string
+	say := func(what, from, to string) {
+		switch {
+		case from == to:
+		case from == "":
+			list = append(list, fmt.Sprintf("%s: %s", what, to))
+		case to == "":
+			list = append(list, fmt.Sprintf("%s removed; it was %s", what, from))
+		default:
+			list = append(list, fmt.Sprintf("%s: %s, before: %s", what, to, from))
+		}
+	}
+	say("URL", c.Old.URL, c.New.URL)
+	say("Events", strings.Join(c.Old.EventTypes, ", "), strings.Join(c.New.EventTypes, ", "))
+	if c.New.Reason != "" {
+		say("Reason", "", c.New.Reason)
+	}
+	say("Description", c.Old.Description, c.New.Description)
+	say("Schedule", c.Old.Schedule, c.New.Schedule)
+	say("Signature schemes", strings.Join(c.Old.Schemes, ", "), strings.Join(c.New.Schemes, ", "))
+	say("Metadata", metadata(c.Old.Metadata), metadata(c.New.Metadata))
+	return list
+}
+
+func metadata(m map[string]string) string {
+	var list []string
+	for k, v := range m {
+		list = append(list, k+"="+v)
+	}
+	slices.Sort(list)
+	return strings.Join(list, ", ")
+}

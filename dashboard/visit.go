@@ -1,0 +1,164 @@
+package dashboard
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/hookpost/hookpost/dashboard/internal/desk"
+	"github.com/hookpost/hookpost/sender"
+	"github.com/hookpost/hookpost/store"
+)
+
+const (
+	maxForm  = 1 << 20 // bytes of a form
+	pageRows = 50
+	// lookRows bounds how much of the log a page looks through for what its filters
+	// let pass.
+	lookRows = 1000
+)
+
+// visit is one request of one visitor.
+type visit struct {
+	*desk.Desk // nil outside of accounts
+	d          *Dashboard
+	w          http.ResponseWriter
+	r          *http.Request
+	access     Access
+	account    Account
+	segment    string
+}
+
+// problem is an error with words for the visitor.
+type problem struct {
+	Status int
+	Title  string
+	Text   string
+}
+
+func (p *problem) Error() string { return p.Title + ": " + p.Text }
+
+// fail answers with an error.
+func (v *visit) fail(err error) {
+	p := explain(err)
+	if p.Status == http.StatusInternalServerError && v.r.Context().Err() == nil {
+		v.d.opts.Logger.Error("hookpost: a page of the dashboard failed", "path", v.r.URL.Path, "error", err)
+	}
+	v.render(p.Status, "problem.html", page{Title: p.Title}, p)
+}
+
+// explain says an error to the visitor. What they can't help is not told.
+func explain(err error) *problem {
+	var p *problem
+	var tooLarge *http.MaxBytesError
+	switch {
+	case errors.As(err, &p):
+		return p
+	case errors.As(err, &tooLarge):
+		return &problem{http.StatusRequestEntityTooLarge, "Too much", "The form is larger than 1 MiB."}
+	case errors.Is(err, store.ErrNotFound):
+		return &problem{http.StatusNotFound, "Not found", "There is no such thing here. It may have been pruned from the log, or belong to another account or mode."}
+	case errors.Is(err, desk.ErrForbidden):
+		return &problem{http.StatusForbidden, "Not allowed", "You may look at this but not change it."}
+	case errors.Is(err, store.ErrDeleted):
+		return &problem{http.StatusConflict, "Deleted", "The endpoint is deleted."}
+	case errors.Is(err, store.ErrDisabled):
+		return &problem{http.StatusConflict, "Disabled", "The endpoint is disabled. Enable it first."}
+	case errors.Is(err, store.ErrErased):
+		return &problem{http.StatusConflict, "Erased", "The event's payload was erased; it can't be sent again."}
+	case errors.Is(err, store.ErrFinished):
+		return &problem{http.StatusConflict, "Finished", "The delivery is not pending any more."}
+	case errors.Is(err, store.ErrBusy):
+		return &problem{http.StatusServiceUnavailable, "Busy", "The database, or a limit on work at once, is in the way. Try again in a moment."}
+	case errors.Is(err, store.ErrInvalid), errors.Is(err, sender.ErrInvalidEvent), errors.Is(err, sender.ErrInvalidEndpoint):
+		return &problem{http.StatusBadRequest, "Not acceptable", reason(err)}
+	}
+	return &problem{http.StatusInternalServerError, "Something went wrong", "The server could not do this. Try again in a moment."}
+}
+
+// reason is an error of the sender's without the package's name.
+func reason(err error) string {
+	text := err.Error()
+	for _, prefix := range []string{"sender: ", "store: "} {
+		text = strings.TrimPrefix(text, prefix)
+	}
+	if text == "" {
+		return ""
+	}
+	return strings.ToUpper(text[:1]) + text[1:] + "."
+}
+
+// root is the relative path from the page to the handler's mount.
+func (v *visit) root() string {
+	depth := strings.Count(v.r.URL.EscapedPath(), "/") - 1
+	if depth <= 0 {
+		return "./"
+	}
+	return strings.Repeat("../", depth)
+}
+
+// redirect goes to a path below the account after a change. A relative address
+// works whatever prefix was stripped.
+func (v *visit) redirect(format string, args ...any) error {
+	to := v.root() + v.segment + "/" + fmt.Sprintf(format, args...)
+	v.w.Header().Set("Location", to)
+	v.w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// form reads the fields of a POST.
+func (v *visit) form() (url.Values, error) {
+	if err := v.r.ParseForm(); err != nil {
+		var tooLarge *http.MaxBytesError
+		if errors.As(err, &tooLarge) {
+			return nil, err
+		}
+		return nil, &problem{http.StatusBadRequest, "Not acceptable", "The form can't be read."}
+	}
+	return v.r.PostForm, nil
+}
+
+// deliveryID is the one in the path.
+func (v *visit) deliveryID() (store.DeliveryID, error) {
+	id, err := store.ParseDeliveryID(v.r.PathValue("id"))
+	if err != nil {
+		return id, fmt.Errorf("%w: no such delivery", store.ErrNotFound)
+	}
+	return id, nil
+}
+
+// timeForm is that of datetime-local fields.
+const timeForm = "2006-01-02T15:04"
+
+// parseTime reads a datetime-local field, with or without seconds, in the
+// dashboard's zone.
+func (v *visit) parseTime(text string) (time.Time, bool) {
+	if text == "" {
+		return time.Time{}, true
+	}
+	for _, form := range []string{timeForm, timeForm + ":05"} {
+		if t, err := time.ParseInLocation(form, text, v.d.opts.Location); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// start sends the visitor to their first account, or to the choice of accounts.
+func (v *visit) start() error {
+	first := v.access.Accounts[0]
+	for _, a := range v.access.Accounts {
+		if a.Tenant != first.Tenant {
+			v.w.Header().Set("Location", "accounts")
+			v.w.WriteHeader(http.StatusSeeOther)
+			return nil
+		}
+	}
+	v.segment = desk.Segment(store.Scope{Tenant: first.Tenant, Mode: first.Mode})
+	return v.redirect("endpoints")
+}
+
+func (v *visit) home() error { return v.redirect("endpoints") }

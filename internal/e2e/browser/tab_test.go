@@ -1,0 +1,295 @@
+package browser
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/chromedp/cdproto/accessibility"
+	"github.com/chromedp/cdproto/audits"
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/dom"
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/log"
+	"github.com/chromedp/cdproto/page"
+	"github.com/chromedp/cdproto/runtime"
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+	"github.com/stretchr/testify/require"
+)
+
+// tab is a page in the browser. What is embedded is all of the page.
+type tab struct {
+	part
+	w     *world
+	ctx   context.Context
+	loads atomic.Int64
+
+	mu    sync.Mutex
+	wrong []string // what went wrong in the page
+}
+
+// part is a part of the page, by its CSS selector.
+type part struct {
+	*tab
+	within string
+}
+
+// visit opens a tab on a page of the live account. The test fails if anything goes
+// wrong in the tab until it ends.
+func (w *world) visit(path string) *tab {
+	w.Helper()
+	b := w.blank()
+	b.open("live~acme/" + path)
+	return b
+}
+
+// blank opens a tab with an empty page, in a profile of its own.
+func (w *world) blank() *tab {
+	w.Helper()
+	ctx, end := chromedp.NewContext(chromium, chromedp.WithNewBrowserContext())
+	w.Cleanup(end)
+	b := &tab{w: w, ctx: ctx}
+	b.part = part{b, "html"}
+	require.NoError(w, chromedp.Listen(ctx, b.hear))
+	call(b, page.Enable, page.EnableParams{})
+	call(b, dom.Enable, dom.EnableParams{})
+	call(b, runtime.Enable, cdp.Empty{})
+	call(b, log.Enable, cdp.Empty{})
+	call(b, audits.Enable, cdp.Empty{})
+	call(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	b.screen(1280, "light")
+	w.Cleanup(func() { require.Empty(w, b.faults(), "errors in the page") })
+	return b
+}
+
+// hear takes the events of the tab.
+func (b *tab) hear(event any) {
+	switch e := event.(type) {
+	case *page.EventLoadEventFired:
+		b.loads.Add(1)
+	case *page.EventJavascriptDialogOpening:
+		b.fault("dialog: %s", e.Message)
+	case *runtime.EventExceptionThrown:
+		b.fault("exception: %s", (&chromedp.ExceptionError{ExceptionDetails: e.ExceptionDetails}).Error())
+	case *runtime.EventConsoleAPICalled:
+		b.fault("console: %s", e.Type)
+	case *log.EventEntryAdded:
+		// A form with mistakes comes back with 422, which Chromium calls an error.
+		if !strings.Contains(e.Entry.Text, "status of 422") {
+			b.fault("log: %s %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL)
+		}
+	case *audits.EventIssueAdded:
+		b.fault("issue: %s", e.Issue.Code)
+	}
+}
+
+func (b *tab) fault(format string, args ...any) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wrong = append(b.wrong, fmt.Sprintf(format, args...))
+}
+
+func (b *tab) faults() []string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.wrong
+}
+
+// call runs a command of the DevTools protocol, which must work.
+func call[P, R any](b *tab, command cdp.Command[P, R], params P) R {
+	b.w.Helper()
+	r, err := try(b, command, params)
+	require.NoError(b.w, err, "%s", command.Method)
+	return r
+}
+
+// try runs a command of the DevTools protocol.
+func try[P, R any](b *tab, command cdp.Command[P, R], params P) (R, error) {
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	return chromedp.Call(ctx, command, params)
+}
+
+// do runs a step of chromedp, which must work.
+func (b *tab) do(step chromedp.Action[chromedp.Void]) {
+	b.w.Helper()
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	require.NoError(b.w, chromedp.Do(ctx, step))
+}
+
+// screen sets the width in pixels and the color scheme, "light" or "dark".
+func (b *tab) screen(width int64, scheme string) {
+	b.w.Helper()
+	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: 800, DeviceScaleFactor: 1, Mobile: width < 500})
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}})
+}
+
+// open goes to a page of the dashboard.
+func (b *tab) open(path string) {
+	b.w.Helper()
+	b.loaded(func() { call(b, page.Navigate, page.NavigateParams{URL: b.w.site + path}) })
+}
+
+// loaded waits until the page that f leads to has been loaded.
+func (b *tab) loaded(f func()) {
+	b.w.Helper()
+	before := b.loads.Load()
+	f()
+	b.w.until("a page is loaded", func() bool { return b.loads.Load() > before })
+}
+
+// in is a part of the page.
+func (b *tab) in(selector string) part { return part{b, selector} }
+
+// value returns what a JavaScript expression gives, in the world of the page.
+func value[T any](b *tab, expression string) T {
+	b.w.Helper()
+	v, err := chromedp.Run(b.ctx, chromedp.Evaluate[T](expression))
+	require.NoError(b.w, err, "%s", expression)
+	return v
+}
+
+// address is the path of the page below the account, with the query.
+func (b *tab) address() string {
+	b.w.Helper()
+	_, path, _ := strings.Cut(value[string](b, "location.pathname + location.search"), "~acme/")
+	return path
+}
+
+// text is what can be read in the part, empty if there is none.
+func (p part) text() string {
+	p.w.Helper()
+	return value[string](p.tab, fmt.Sprintf("[...document.querySelectorAll(%q)].map((e) => e.innerText).join('\\n')", p.within))
+}
+
+// sees waits until all of the texts can be read in the part.
+func (p part) sees(texts ...string) {
+	p.w.Helper()
+	for _, text := range texts {
+		p.w.until(fmt.Sprintf("%q stands in %s of %s:\n%s", text, p.within, p.address(), p.text()), func() bool {
+			return strings.Contains(p.text(), text)
+		})
+	}
+}
+
+// lacks fails if the text can be read in the part.
+func (p part) lacks(text string) {
+	p.w.Helper()
+	require.NotContains(p.w, p.text(), text)
+}
+
+// all are the elements of the part with this role and name, as screen readers know
+// them.
+func (p part) all(role, name string) []cdp.BackendNodeID {
+	found, err := try(p.tab, runtime.Evaluate, runtime.EvaluateParams{Expression: fmt.Sprintf("document.querySelector(%q)", p.within)})
+	if err != nil || found.Result.ObjectID == "" {
+		return nil // the page is just changing
+	}
+	tree, err := try(p.tab, accessibility.QueryAXTree, accessibility.QueryAXTreeParams{ObjectID: found.Result.ObjectID, Role: role, AccessibleName: name})
+	if err != nil {
+		return nil
+	}
+	var list []cdp.BackendNodeID
+	for _, n := range tree.Nodes {
+		if !n.Ignored {
+			list = append(list, n.BackendDOMNodeID)
+		}
+	}
+	return list
+}
+
+// find waits until the part has exactly one element with this role and name.
+func (p part) find(role, name string) (found cdp.BackendNodeID) {
+	p.w.Helper()
+	p.w.until(fmt.Sprintf("there is one %s %q in %s of %s:\n%s", role, name, p.within, p.address(), p.text()), func() bool {
+		list := p.all(role, name)
+		if len(list) == 1 {
+			found = list[0]
+		}
+		return len(list) == 1
+	})
+	return found
+}
+
+// has fails if the part has no element with this role and name, or several.
+func (p part) has(role, name string) {
+	p.w.Helper()
+	p.find(role, name)
+}
+
+// click clicks with the mouse on the only element of this role and name, if it is
+// where a person could click on it.
+func (p part) click(role, name string) {
+	p.w.Helper()
+	var why string
+	defer func() {
+		if p.w.Failed() {
+			p.w.Log("clicking on", role, name, why)
+		}
+	}()
+	p.w.until(fmt.Sprintf("%s %q can be clicked on", role, name), func() bool {
+		node := p.find(role, name)
+		x, y, err := p.place(node)
+		if err != nil {
+			why = err.Error()
+			return false
+		}
+		p.do(chromedp.MouseClickXY(x, y))
+		return true
+	})
+}
+
+// follow clicks and waits for the page that this leads to.
+func (p part) follow(role, name string) {
+	p.w.Helper()
+	p.loaded(func() { p.click(role, name) })
+}
+
+// place scrolls to an element and returns a point of it, if nothing is in front.
+func (b *tab) place(node cdp.BackendNodeID) (x, y float64, err error) {
+	if _, err := try(b, dom.ScrollIntoViewIfNeeded, dom.ScrollIntoViewIfNeededParams{BackendNodeID: node}); err != nil {
+		return 0, 0, err
+	}
+	quads, err := try(b, dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node})
+	if err != nil {
+		return 0, 0, err
+	}
+	if len(quads.Quads) == 0 {
+		return 0, 0, fmt.Errorf("it is not shown")
+	}
+	q := quads.Quads[0]
+	x, y = (q[0]+q[2])/2, (q[1]+q[5])/2
+	inFront, err := ask[bool](b, node, fmt.Sprintf("function() { const e = document.elementFromPoint(%g, %g); return !(this === e || this.contains(e)) }", x, y))
+	if err == nil && inFront {
+		err = fmt.Errorf("something is in front of it at %g, %g", x, y)
+	}
+	return x, y, err
+}
+
+// ask calls a JavaScript function on an element.
+func ask[T any](b *tab, node cdp.BackendNodeID, function string) (T, error) {
+	var zero T
+	object, err := try(b, dom.ResolveNode, dom.ResolveNodeParams{BackendNodeID: node})
+	if err != nil {
+		return zero, err
+	}
+	return chromedp.Run(b.ctx, chromedp.CallFunctionOn[T](function, func(p *runtime.CallFunctionOnParams) { p.ObjectID = object.Object.ObjectID }))
+}
+
+// fill replaces the text of a field.
+func (p part) fill(role, name, text string) {
+	p.w.Helper()
+	p.click(role, name)
+	p.press(chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)))
+	if text == "" {
+		p.press(chromedp.KeyEvent(kb.Backspace))
+		return
+	}
+	p.type_(text)
+}

@@ -1,0 +1,43 @@
+package sender
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/hookpost/hookpost/signing"
+	"github.com/hookpost/hookpost/store"
+)
+
+// SignatureNotKept stands in RequestHeader for a value that only the request had.
+const SignatureNotKept = "(made for this attempt, not kept)"
+
+// RequestHeader tells the headers that an attempt was sent with, as the endpoint
+// and the options are now. Signatures are not kept and not made again: in their
+// place stands SignatureNotKept. It is nil for an attempt that made no request, or
+// of which it is unknown.
+func (t *Tenant) RequestHeader(ep store.Endpoint, ev store.Event, a store.Attempt) http.Header {
+	if t.err != nil || a.URL == "" {
+		return nil
+	}
+	c := t.sender.cfg
+	h := http.Header{"Content-Type": {ev.ContentType}, "User-Agent": t.sender.poster.userAgent}
+	// The values that do not depend on the secret are the same with any other.
+	keys, err := c.bind(ep.Schemes, []signing.Secret{signing.NewSecret()})
+	if err != nil {
+		return h // a scheme that is not configured any more
+	}
+	m := signing.Message{ID: ev.ID, Type: ev.Type, Timestamp: a.StartedAt, Body: ev.Body}
+	plain := map[string]bool{ev.ID: true, ev.Type: true, strconv.FormatInt(a.StartedAt.Unix(), 10): true}
+	for _, k := range keys {
+		set := make(http.Header)
+		k.SetHeaders(set, m)
+		for name, values := range set {
+			if len(values) == 1 && plain[values[0]] {
+				h[name] = values
+			} else {
+				h[name] = []string{SignatureNotKept}
+			}
+		}
+	}
+	return h
+}

@@ -1,0 +1,111 @@
+package sqlite
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// Both statements read a bounded piece of the end of hookpost_delivery_log,
+// whatever lies before it.
+const (
+	activityText = `SELECT count(*), coalesce(sum(d.state = 3), 0), coalesce(sum(d.state = 4), 0),
+		coalesce(sum(d.attempts - (d.state = 2)), 0)
+		FROM (SELECT state, attempts FROM hookpost_delivery INDEXED BY hookpost_delivery_log
+			WHERE endpoint = ? ORDER BY event DESC, round DESC LIMIT ?) d`
+
+	recentText = `SELECT a.n, a.outcome, a.started_at, a.took, a.status, a.url, a.class, a.error
+		FROM (SELECT event, endpoint, round FROM hookpost_delivery INDEXED BY hookpost_delivery_log
+			WHERE endpoint = ?1 ORDER BY event DESC, round DESC LIMIT ?2) d
+		CROSS JOIN hookpost_attempt a ON a.event = d.event AND a.endpoint = d.endpoint AND a.round = d.round
+		LIMIT 10 * ?2`
+)
+
+// Activity implements [store.Log].
+func (s *Store) Activity(ctx context.Context, scope store.Scope, endpointIDs []string, newest int) (list []store.Activity, err error) {
+	if err := store.CheckLimit(newest); err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(c *conn) error {
+		list = make([]store.Activity, len(endpointIDs))
+		sc, err := scopeOf(c, scope)
+		if err != nil {
+			return err
+		}
+		for i, id := range endpointIDs {
+			list[i].EndpointID = id
+			if err := activity(c, sc, &list[i], newest); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return list, nil
+}
+
+// activity fills in all but the id.
+func activity(c *conn, sc scopeRow, a *store.Activity, newest int) error {
+	var endpoint int64
+	found, err := first(c, func(r row) { endpoint = r.int(0) }, "SELECT num FROM hookpost_endpoint WHERE scope = ? AND id = ?", sc.num, a.EndpointID)
+	if err != nil || !found {
+		return err
+	}
+	_, err = first(c, func(r row) {
+		a.Deliveries, a.Delivered, a.Exhausted, a.Attempts = int(r.int(0)), int(r.int(1)), int(r.int(2)), int(r.int(3))
+	}, activityText, endpoint, newest)
+	if err != nil || a.Deliveries == 0 {
+		return err
+	}
+	_, err = first(c, func(r row) {
+		d := scanDelivery(r, sc.scope)
+		a.Last, a.LastState, a.LastAt = d.ID, d.State, d.CreatedAt
+	}, "SELECT "+deliveryColumns+` FROM hookpost_delivery d INDEXED BY hookpost_delivery_log CROSS JOIN hookpost_event e ON e.num = d.event
+		JOIN hookpost_endpoint p ON p.num = d.endpoint WHERE d.endpoint = ? ORDER BY d.event DESC, d.round DESC LIMIT 1`, endpoint)
+	return err
+}
+
+// RecentAttempts implements [store.Log].
+func (s *Store) RecentAttempts(ctx context.Context, scope store.Scope, endpointID string, newest int) (list []store.Attempt, err error) {
+	if err := store.CheckLimit(newest); err != nil {
+		return nil, err
+	}
+	err = s.read(ctx, func(c *conn) error {
+		list = nil
+		sc, err := scopeOf(c, scope)
+		if err != nil {
+			return err
+		}
+		var endpoint int64
+		found, err := first(c, func(r row) { endpoint = r.int(0) }, "SELECT num FROM hookpost_endpoint WHERE scope = ? AND id = ?", sc.num, endpointID)
+		if err == nil && !found {
+			err = fmt.Errorf("%w: endpoint %.80q in %v", store.ErrNotFound, endpointID, scope)
+		}
+		if err != nil {
+			return err
+		}
+		return c.query(func(r row) error {
+			list = append(list, store.Attempt{
+				N:         int(r.int(0)),
+				Outcome:   store.Outcome(r.int(1)),
+				StartedAt: r.time(2),
+				Took:      time.Duration(r.int(3)) * time.Microsecond,
+				Status:    int(r.int(4)),
+				URL:       r.text(5),
+				Class:     r.text(6),
+				Error:     r.text(7),
+			})
+			return nil
+		}, recentText, endpoint, newest)
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortStableFunc(list, func(a, b store.Attempt) int { return a.StartedAt.Compare(b.StartedAt) })
+	return list, nil
+}
