@@ -24,9 +24,12 @@ const (
 
 	recentText = `SELECT a.n, a.outcome, a.started_at, a.took, a.status, a.url, a.class, a.error
 		FROM hookpost.endpoint p
-		CROSS JOIN LATERAL (SELECT event, endpoint, round FROM hookpost.delivery
+		CROSS JOIN LATERAL (SELECT * FROM hookpost.delivery
 			WHERE endpoint = p.num ORDER BY event DESC, round DESC LIMIT $4) d
-		JOIN hookpost.attempt a ON a.event = d.event AND a.endpoint = d.endpoint AND a.round = d.round
+		CROSS JOIN LATERAL (SELECT a.n, a.outcome, a.started_at, a.took, a.status, a.url, a.class, a.error
+			FROM hookpost.attempt a WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.round = d.round
+			UNION ALL SELECT d.attempts, 1, d.success_at, d.success_took, d.last_status, d.success_url, '', ''
+			WHERE d.success_at IS NOT NULL) a
 		WHERE p.tenant = $1 AND p.mode = $2 AND p.id = $3 LIMIT 10 * $4::bigint`
 )
 

@@ -94,7 +94,7 @@ func TestSettlesDoNotDeadlock(t *testing.T) {
 		}
 	})
 	wg.Wait()
-	require.Len(t, settled, len(evs)*len(eps))
+	require.Equal(t, len(evs)*len(eps), len(settled))
 	for id, n := range settled {
 		require.Equal(t, 1, n, id)
 	}

@@ -3,6 +3,7 @@ package postgres
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -19,10 +20,24 @@ import (
 //
 // When a plain success turns out not to be one, because the lease no longer
 // stands, it takes the second way in another round trip.
-func (s *Store) Settle(ctx context.Context, all []store.Settlement) ([]store.Settled, error) {
+//
+// Endpoints are locked in one order, as far as it is known which of them will
+// change. One that another batch makes fail in the middle of this is locked out of
+// it, which can end in a deadlock; then it begins again.
+func (s *Store) Settle(ctx context.Context, all []store.Settlement) (out []store.Settled, err error) {
 	if err := store.CheckSettlements(all); err != nil {
 		return nil, err
 	}
+	for range 3 {
+		out, err = s.settle(ctx, all)
+		if code(err) != codeDeadlock || errors.Is(err, store.ErrUnknownCommit) {
+			break
+		}
+	}
+	return out, err
+}
+
+func (s *Store) settle(ctx context.Context, all []store.Settlement) ([]store.Settled, error) {
 	t := settler{all: all, out: make([]store.Settled, len(all)), done: make([]bool, len(all))}
 	var plain, other []int
 	disables := false

@@ -17,10 +17,11 @@ const (
 		FROM (SELECT state, attempts FROM hookpost_delivery INDEXED BY hookpost_delivery_log
 			WHERE endpoint = ? ORDER BY event DESC, round DESC LIMIT ?) d`
 
-	recentText = `SELECT a.n, a.outcome, a.started_at, a.took, a.status, a.url, a.class, a.error
-		FROM (SELECT event, endpoint, round FROM hookpost_delivery INDEXED BY hookpost_delivery_log
-			WHERE endpoint = ?1 ORDER BY event DESC, round DESC LIMIT ?2) d
+	recentText = `WITH d AS MATERIALIZED (SELECT * FROM hookpost_delivery INDEXED BY hookpost_delivery_log
+			WHERE endpoint = ?1 ORDER BY event DESC, round DESC LIMIT ?2)
+		SELECT a.n, a.outcome, a.started_at, a.took, a.status, a.url, a.class, a.error FROM d
 		CROSS JOIN hookpost_attempt a ON a.event = d.event AND a.endpoint = d.endpoint AND a.round = d.round
+		UNION ALL SELECT attempts, 1, success_at, success_took, last_status, success_url, '', '' FROM d WHERE success_at IS NOT NULL
 		LIMIT 10 * ?2`
 )
 
