@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -22,7 +21,7 @@ const (
 			FROM (SELECT state, attempts FROM hookpost.delivery WHERE endpoint = p.num ORDER BY event DESC, round DESC LIMIT $4) d) n
 		WHERE p.tenant = $1 AND p.mode = $2 AND p.id = ANY ($3::text[])`
 
-	recentText = `SELECT a.n, a.outcome, a.started_at, a.took, a.status, a.url, a.class, a.error
+	recentText = `SELECT a.n, a.outcome, a.started_at, a.took, a.status, a.url, a.class, a.error, NULL::bytea, NULL::bytea
 		FROM hookpost.endpoint p
 		CROSS JOIN LATERAL (SELECT * FROM hookpost.delivery
 			WHERE endpoint = p.num ORDER BY event DESC, round DESC LIMIT $4) d
@@ -79,11 +78,7 @@ func (s *Store) RecentAttempts(ctx context.Context, scope store.Scope, endpointI
 			return err
 		}
 		return q.query(ctx, recentText, []any{scope.Tenant, int16(scope.Mode), endpointID, newest}, func(scan scanner) error {
-			var a store.Attempt
-			var outcome int16
-			var took int64
-			err := scan(&a.N, &outcome, &a.StartedAt, &took, &a.Status, &a.URL, &a.Class, &a.Error)
-			a.Outcome, a.StartedAt, a.Took = store.Outcome(outcome), a.StartedAt.UTC(), time.Duration(took)*time.Microsecond
+			a, err := scanAttempt(scan)
 			list = append(list, a)
 			return err
 		})

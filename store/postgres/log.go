@@ -498,16 +498,22 @@ func (s *Store) Attempts(ctx context.Context, scope store.Scope, id store.Delive
 			FROM hookpost.delivery WHERE event = $1 AND endpoint = $2 AND round = $3 AND success_at IS NOT NULL
 			ORDER BY 1`,
 			[]any{id.Event, id.Endpoint, id.Round}, func(scan scanner) error {
-				var a store.Attempt
-				var outcome int16
-				var took int64
-				err := scan(&a.N, &outcome, &a.StartedAt, &took, &a.Status, &a.URL, &a.Class, &a.Error, &a.ResponseHeader, &a.ResponseBody)
-				a.Outcome, a.StartedAt, a.Took = store.Outcome(outcome), a.StartedAt.UTC(), time.Duration(took)*time.Microsecond
+				a, err := scanAttempt(scan)
 				list = append(list, a)
 				return err
 			})
 	})
 	return list, err
+}
+
+// scanAttempt reads the columns n, outcome, started_at, took, status, url, class,
+// error, response_header and response_body.
+func scanAttempt(scan scanner) (a store.Attempt, err error) {
+	var outcome int16
+	var took int64
+	err = scan(&a.N, &outcome, &a.StartedAt, &took, &a.Status, &a.URL, &a.Class, &a.Error, &a.ResponseHeader, &a.ResponseBody)
+	a.Outcome, a.StartedAt, a.Took = store.Outcome(outcome), a.StartedAt.UTC(), time.Duration(took)*time.Microsecond
+	return a, err
 }
 
 // Missed implements [store.Log].

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -19,9 +18,9 @@ const (
 
 	recentText = `WITH d AS MATERIALIZED (SELECT * FROM hookpost_delivery INDEXED BY hookpost_delivery_log
 			WHERE endpoint = ?1 ORDER BY event DESC, round DESC LIMIT ?2)
-		SELECT a.n, a.outcome, a.started_at, a.took, a.status, a.url, a.class, a.error FROM d
+		SELECT a.n, a.outcome, a.started_at, a.took, a.status, a.url, a.class, a.error, NULL, NULL FROM d
 		CROSS JOIN hookpost_attempt a ON a.event = d.event AND a.endpoint = d.endpoint AND a.round = d.round
-		UNION ALL SELECT attempts, 1, success_at, success_took, last_status, success_url, '', '' FROM d WHERE success_at IS NOT NULL
+		UNION ALL SELECT attempts, 1, success_at, success_took, last_status, success_url, '', '', NULL, NULL FROM d WHERE success_at IS NOT NULL
 		LIMIT 10 * ?2`
 )
 
@@ -91,16 +90,7 @@ func (s *Store) RecentAttempts(ctx context.Context, scope store.Scope, endpointI
 			return err
 		}
 		return c.query(func(r row) error {
-			list = append(list, store.Attempt{
-				N:         int(r.int(0)),
-				Outcome:   store.Outcome(r.int(1)),
-				StartedAt: r.time(2),
-				Took:      time.Duration(r.int(3)) * time.Microsecond,
-				Status:    int(r.int(4)),
-				URL:       r.text(5),
-				Class:     r.text(6),
-				Error:     r.text(7),
-			})
+			list = append(list, scanAttempt(r))
 			return nil
 		}, recentText, endpoint, newest)
 	})

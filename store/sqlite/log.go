@@ -420,18 +420,7 @@ func (s *Store) Attempts(ctx context.Context, scope store.Scope, id store.Delive
 			return err
 		}
 		return c.query(func(r row) error {
-			list = append(list, store.Attempt{
-				N:              int(r.int(0)),
-				Outcome:        store.Outcome(r.int(1)),
-				StartedAt:      r.time(2),
-				Took:           time.Duration(r.int(3)) * time.Microsecond,
-				Status:         int(r.int(4)),
-				URL:            r.text(5),
-				Class:          r.text(6),
-				Error:          r.text(7),
-				ResponseHeader: r.blob(8),
-				ResponseBody:   r.blob(9),
-			})
+			list = append(list, scanAttempt(r))
 			return nil
 		}, `SELECT n, outcome, started_at, took, status, url, class, error, response_header, response_body
 			FROM hookpost_attempt WHERE event = ?1 AND endpoint = ?2 AND round = ?3
@@ -440,6 +429,23 @@ func (s *Store) Attempts(ctx context.Context, scope store.Scope, id store.Delive
 			ORDER BY 1`, id.Event, id.Endpoint, id.Round)
 	})
 	return list, err
+}
+
+// scanAttempt reads the columns n, outcome, started_at, took, status, url, class,
+// error, response_header and response_body.
+func scanAttempt(r row) store.Attempt {
+	return store.Attempt{
+		N:              int(r.int(0)),
+		Outcome:        store.Outcome(r.int(1)),
+		StartedAt:      r.time(2),
+		Took:           time.Duration(r.int(3)) * time.Microsecond,
+		Status:         int(r.int(4)),
+		URL:            r.text(5),
+		Class:          r.text(6),
+		Error:          r.text(7),
+		ResponseHeader: r.blob(8),
+		ResponseBody:   r.blob(9),
+	}
 }
 
 // Missed implements [store.Log].
