@@ -3,6 +3,8 @@ module github.com/hookpost/hookpost/internal/e2e
 go 1.26.0
 
 require (
+	github.com/chromedp/cdproto v0.159.0
+	github.com/chromedp/chromedp v0.23.0
 	github.com/hookpost/hookpost v0.1.0
 	github.com/hookpost/hookpost/store/postgres v0.1.0
 	github.com/hookpost/hookpost/store/sqlite v0.1.0
@@ -12,8 +14,6 @@ require (
 
 require (
 	github.com/cenkalti/backoff/v4 v4.3.0 // indirect
-	github.com/chromedp/cdproto v0.159.0 // indirect
-	github.com/chromedp/chromedp v0.23.0 // indirect
 	github.com/dustin/go-humanize v1.0.1 // indirect
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/google/uuid v1.6.0 // indirect

@@ -148,7 +148,7 @@ func measure(b *testing.B, st store.Store) {
 	require.NoError(b, err)
 	last, some := all[0], all[len(all)-1]
 	middle := store.DeliveryID{Event: last.ID.Event / 2}
-	now := time.Now().UTC()
+	soon := time.Now().UTC().Add(time.Minute) // the field has minutes
 	for _, page := range []struct{ name, path string }{
 		{"endpoints", "endpoints"},
 		{"endpoints search", "endpoints?q=hooks/7"},
@@ -166,7 +166,7 @@ func measure(b *testing.B, st store.Store) {
 		{"log endpoint cancelled", "deliveries?endpoint=ep_7&state=cancelled"},
 		{"log reference", "deliveries?ref=cus_7"},
 		{"log reference type", "deliveries?ref=cus_7&type=none"},
-		{"log time", "deliveries?to=" + now.Format("2006-01-02T15:04")},
+		{"log time", "deliveries?to=" + soon.Format("2006-01-02T15:04")},
 		{"log event", "deliveries?event=" + some.EventID},
 		{"delivery", "deliveries/" + some.ID.String()},
 		{"events", "events"},
@@ -177,11 +177,15 @@ func measure(b *testing.B, st store.Store) {
 		{"recover", "recover"},
 	} {
 		b.Run(page.name, func(b *testing.B) {
+			least := time.Hour
 			for b.Loop() {
+				began := time.Now()
 				rec := httptest.NewRecorder()
 				pages.ServeHTTP(rec, httptest.NewRequest(http.MethodGet, "/live~acme/"+page.path, nil))
+				least = min(least, time.Since(began))
 				require.Equal(b, http.StatusOK, rec.Code, rec.Body)
 			}
+			b.ReportMetric(float64(least.Microseconds()), "us-at-least")
 		})
 	}
 }

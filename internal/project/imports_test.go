@@ -33,6 +33,7 @@ var arrows = map[string][]string{
 	"sender":                {"signing", "retry", "store", "store/keyring", "internal/netguard", uuidModule},
 	"sender/sendertest":     {},
 	"dashboard":             {"sender", "signing", "store"},
+	"dashboard/api":         {"dashboard", "dashboard/internal/desk", "sender", "store"},
 	"verifier":              {"signing"},
 	"verifier/dedupe":       {"verifier"},
 	"verifier/verifiertest": {"verifier", "signing"},

@@ -2,8 +2,8 @@ package browser
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -13,12 +13,10 @@ import (
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/dom"
 	"github.com/chromedp/cdproto/emulation"
-	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/log"
 	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/cdproto/runtime"
 	"github.com/chromedp/chromedp"
-	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
 )
 
@@ -84,7 +82,8 @@ func (b *tab) hear(event any) {
 			b.fault("log: %s %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL)
 		}
 	case *audits.EventIssueAdded:
-		b.fault("issue: %s", e.Issue.Code)
+		details, _ := json.Marshal(e.Issue.Details) // else the code alone
+		b.fault("issue: %s %s", e.Issue.Code, details)
 	}
 }
 
@@ -185,7 +184,7 @@ func (p part) lacks(text string) {
 }
 
 // all are the elements of the part with this role and name, as screen readers know
-// them.
+// them. Without a name it is all with the role.
 func (p part) all(role, name string) []cdp.BackendNodeID {
 	found, err := try(p.tab, runtime.Evaluate, runtime.EvaluateParams{Expression: fmt.Sprintf("document.querySelector(%q)", p.within)})
 	if err != nil || found.Result.ObjectID == "" {
@@ -221,75 +220,4 @@ func (p part) find(role, name string) (found cdp.BackendNodeID) {
 func (p part) has(role, name string) {
 	p.w.Helper()
 	p.find(role, name)
-}
-
-// click clicks with the mouse on the only element of this role and name, if it is
-// where a person could click on it.
-func (p part) click(role, name string) {
-	p.w.Helper()
-	var why string
-	defer func() {
-		if p.w.Failed() {
-			p.w.Log("clicking on", role, name, why)
-		}
-	}()
-	p.w.until(fmt.Sprintf("%s %q can be clicked on", role, name), func() bool {
-		node := p.find(role, name)
-		x, y, err := p.place(node)
-		if err != nil {
-			why = err.Error()
-			return false
-		}
-		p.do(chromedp.MouseClickXY(x, y))
-		return true
-	})
-}
-
-// follow clicks and waits for the page that this leads to.
-func (p part) follow(role, name string) {
-	p.w.Helper()
-	p.loaded(func() { p.click(role, name) })
-}
-
-// place scrolls to an element and returns a point of it, if nothing is in front.
-func (b *tab) place(node cdp.BackendNodeID) (x, y float64, err error) {
-	if _, err := try(b, dom.ScrollIntoViewIfNeeded, dom.ScrollIntoViewIfNeededParams{BackendNodeID: node}); err != nil {
-		return 0, 0, err
-	}
-	quads, err := try(b, dom.GetContentQuads, dom.GetContentQuadsParams{BackendNodeID: node})
-	if err != nil {
-		return 0, 0, err
-	}
-	if len(quads.Quads) == 0 {
-		return 0, 0, fmt.Errorf("it is not shown")
-	}
-	q := quads.Quads[0]
-	x, y = (q[0]+q[2])/2, (q[1]+q[5])/2
-	inFront, err := ask[bool](b, node, fmt.Sprintf("function() { const e = document.elementFromPoint(%g, %g); return !(this === e || this.contains(e)) }", x, y))
-	if err == nil && inFront {
-		err = fmt.Errorf("something is in front of it at %g, %g", x, y)
-	}
-	return x, y, err
-}
-
-// ask calls a JavaScript function on an element.
-func ask[T any](b *tab, node cdp.BackendNodeID, function string) (T, error) {
-	var zero T
-	object, err := try(b, dom.ResolveNode, dom.ResolveNodeParams{BackendNodeID: node})
-	if err != nil {
-		return zero, err
-	}
-	return chromedp.Run(b.ctx, chromedp.CallFunctionOn[T](function, func(p *runtime.CallFunctionOnParams) { p.ObjectID = object.Object.ObjectID }))
-}
-
-// fill replaces the text of a field.
-func (p part) fill(role, name, text string) {
-	p.w.Helper()
-	p.click(role, name)
-	p.press(chromedp.KeyEvent("a", chromedp.KeyModifiers(chromedp.ModifierCtrl)))
-	if text == "" {
-		p.press(chromedp.KeyEvent(kb.Backspace))
-		return
-	}
-	p.type_(text)
 }

@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"context"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -62,7 +63,11 @@ func newWorld(t *testing.T, change ...func(*sender.Options, *dashboard.Access)) 
 	hooks, err := sender.New(memory.New(), o)
 	require.NoError(t, err)
 	require.NoError(t, hooks.Start(t.Context()))
-	t.Cleanup(func() { require.NoError(t, hooks.Stop(t.Context())) })
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		require.NoError(t, hooks.Stop(ctx))
+	})
 	w.live, w.test = hooks.For("acme", store.Live), hooks.For("acme", store.Test)
 
 	pages, err := dashboard.New(hooks, func(*http.Request) (dashboard.Access, error) { return access, nil }, nil)
@@ -70,6 +75,7 @@ func newWorld(t *testing.T, change ...func(*sender.Options, *dashboard.Access)) 
 	t.Cleanup(pages.Close)
 	mux := http.NewServeMux()
 	mux.Handle("/settings/webhooks/", http.StripPrefix("/settings/webhooks", pages))
+	mux.HandleFunc("GET /favicon.ico", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
 	server := httptest.NewServer(mux)
 	t.Cleanup(server.Close)
 	w.site = server.URL + "/settings/webhooks/"
@@ -82,6 +88,15 @@ func (w *world) endpoint(path string, types ...string) store.Endpoint {
 	ep, _, err := w.live.CreateEndpoint(w.Context(), sender.EndpointSpec{URL: w.receiver.URL() + path, EventTypes: types})
 	require.NoError(w, err)
 	return ep
+}
+
+// only is the live account's only endpoint.
+func (w *world) only() store.Endpoint {
+	w.Helper()
+	list, err := w.live.Endpoints(w.Context(), store.EndpointQuery{Limit: 2})
+	require.NoError(w, err)
+	require.Len(w, list, 1)
+	return list[0]
 }
 
 // send sends an event of the live account and returns its id.

@@ -1,0 +1,140 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/hookpost/hookpost/dashboard/internal/desk"
+	"github.com/hookpost/hookpost/sender"
+)
+
+// recoveryView is a recovery that runs, or ran, in this process.
+type recoveryView struct {
+	ID         string    `json:"id"`
+	State      string    `json:"state"` // "running", "finished", "cancelled", "failed"
+	Error      string    `json:"error,omitempty"`
+	Actor      string    `json:"actor,omitempty"`
+	EndpointID string    `json:"endpoint_id,omitempty"`
+	Type       string    `json:"type,omitempty"`
+	From       time.Time `json:"from,omitzero"`
+	To         time.Time `json:"to,omitzero"`
+	Missed     bool      `json:"missed"`
+	Rate       int       `json:"rate,omitempty"`
+	BeganAt    time.Time `json:"began_at"`
+	EndedAt    time.Time `json:"ended_at,omitzero"`
+	Done       countView `json:"done"`
+}
+
+// countView is what a recovery has taken up, or would.
+type countView struct {
+	Replayed int `json:"replayed"`
+	Hastened int `json:"hastened"`
+	Missed   int `json:"missed"`
+	Total    int `json:"total"`
+}
+
+// dryRunView is a count, which may have ended early.
+type dryRunView struct {
+	countView
+	Complete bool `json:"complete"`
+}
+
+func viewCount(r sender.RecoverReport) countView {
+	return countView{r.Replayed, r.Hastened, r.Missed, r.Replayed + r.Hastened + r.Missed}
+}
+
+func viewRecovery(r desk.Recovery) recoveryView {
+	v := recoveryView{
+		ID: r.ID, State: "finished", Actor: r.Actor, EndpointID: r.What.EndpointID, Type: r.What.Type,
+		From: r.What.From.UTC(), To: r.What.To.UTC(), Missed: r.What.Missed, Rate: r.What.Rate,
+		BeganAt: r.Began.UTC(), EndedAt: r.Ended.UTC(), Done: viewCount(r.Done),
+	}
+	switch {
+	case r.Running():
+		v.State = "running"
+	case errors.Is(r.Err, context.Canceled):
+		v.State = "cancelled"
+	case r.Err != nil:
+		v.State, v.Error = "failed", explain(r.Err).Detail
+	}
+	return v
+}
+
+// recovery reads what to recover from the body.
+func (c *call) recovery() (r sender.Recovery, err error) {
+	var rate *int
+	if err := c.body(content{
+		"endpoint_id": &r.EndpointID, "type": &r.Type, "from": &r.From, "to": &r.To, "missed": &r.Missed, "rate": &rate,
+	}); err != nil {
+		return r, err
+	}
+	if rate != nil {
+		if r.Rate = *rate; r.Rate < 1 {
+			return r, problemOf(invalid, "", fieldFault("rate", "is not above 0; leave it out for no cap"))
+		}
+	}
+	if r.Missed && r.EndpointID == "" {
+		return r, problemOf(invalid, "", fieldFault("missed", "is about what one endpoint missed while it was disabled; it needs endpoint_id"))
+	}
+	return r, nil
+}
+
+func (c *call) countRecovery() error {
+	r, err := c.recovery()
+	if err != nil {
+		return err
+	}
+	report, complete, err := c.Count(c.r.Context(), r)
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, dryRunView{viewCount(report), complete})
+}
+
+func (c *call) startRecovery() error {
+	r, err := c.recovery()
+	if err != nil {
+		return err
+	}
+	id, err := c.StartRecovery(c.r.Context(), r)
+	if err != nil {
+		return err
+	}
+	started, err := c.Recovery(id)
+	if err != nil {
+		return err
+	}
+	return c.created(http.StatusAccepted, "recoveries/"+id, viewRecovery(started))
+}
+
+func (c *call) listRecoveries() error {
+	all := []recoveryView{}
+	for _, r := range c.Recoveries() {
+		all = append(all, viewRecovery(r))
+	}
+	l, err := page(c, "recovery", all, func(v recoveryView) string { return v.ID })
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, l)
+}
+
+func (c *call) getRecovery() error {
+	r, err := c.Recovery(c.id())
+	if err != nil {
+		return err
+	}
+	return c.answer(http.StatusOK, viewRecovery(r))
+}
+
+func (c *call) cancelRecovery() error {
+	if err := c.body(nil); err != nil {
+		return err
+	}
+	if err := c.CancelRecovery(c.r.Context(), c.id()); err != nil {
+		return err
+	}
+	return c.getRecovery()
+}
