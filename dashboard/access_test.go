@@ -203,6 +203,9 @@ func TestReadOnly(t *testing.T) {
 			"POST /{account}/endpoints/{id}/enable": Manage,
 			"GET /{account}/endpoints/{id}/delete":  Manage, "POST /{account}/endpoints/{id}/delete": Manage,
 			"POST /{account}/endpoints/{id}/test":    Manage,
+			"GET /{account}/endpoints/{id}/rotate":   RotateSecrets,
+			"POST /{account}/endpoints/{id}/rotate":  RotateSecrets,
+			"POST /{account}/endpoints/{id}/revoke":  RotateSecrets,
 			"POST /{account}/deliveries/{id}/cancel": Replay, "POST /{account}/events/{id}/replay": Replay,
 			"POST /{account}/recover": Replay, "POST /{account}/recover/{id}/cancel": Replay,
 		}

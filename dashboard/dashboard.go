@@ -114,6 +114,9 @@ var pages = map[string]func(*visit) error{
 	"GET /{account}/endpoints/{id}/delete":   (*visit).confirmDelete,
 	"POST /{account}/endpoints/{id}/delete":  (*visit).deleteEndpoint,
 	"POST /{account}/endpoints/{id}/test":    (*visit).sendTest,
+	"GET /{account}/endpoints/{id}/rotate":   (*visit).confirmRotate,
+	"POST /{account}/endpoints/{id}/rotate":  (*visit).rotateSecret,
+	"POST /{account}/endpoints/{id}/revoke":  (*visit).revokeSecret,
 
 	"GET /{account}/deliveries":              (*visit).deliveryList,
 	"GET /{account}/deliveries/{id}":         (*visit).deliveryPage,

@@ -72,6 +72,7 @@ var done = map[string]string{
 	"enabled":   "The endpoint is enabled. Deliveries that waited are resumed; events from the disabled time are not back-filled.",
 	"deleted":   "The endpoint is deleted. Its pending deliveries are cancelled and its signing secret is invalid.",
 	"saved":     "The changes are saved. The signing secret stays the same.",
+	"revoked":   "The secret is revoked. Nothing is signed with it any more.",
 	"cancelled": "The delivery is cancelled.",
 	"replayed":  "The event is being delivered once more.",
 }

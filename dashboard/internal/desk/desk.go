@@ -144,6 +144,26 @@ func (d *Desk) DeleteEndpoint(ctx context.Context, id string) error {
 	return d.tenant.DeleteEndpoint(ctx, id)
 }
 
+// RotateSecret is sender.Tenant.RotateSecret with a new secret. A negative overlap
+// ends the secrets so far at once.
+func (d *Desk) RotateSecret(ctx context.Context, id string, overlap time.Duration) (store.Endpoint, signing.Secret, error) {
+	ctx, err := d.act(ctx, RotateSecrets)
+	if err != nil {
+		return store.Endpoint{}, signing.Secret{}, err
+	}
+	return d.tenant.RotateSecret(ctx, id, &sender.Rotation{Overlap: overlap})
+}
+
+// RevokeSecret is sender.Tenant.RevokeSecret.
+func (d *Desk) RevokeSecret(ctx context.Context, id, secretID string) error {
+	ctx, err := d.act(ctx, RotateSecrets)
+	if err != nil {
+		return err
+	}
+	_, err = d.tenant.RevokeSecret(ctx, id, secretID)
+	return err
+}
+
 // SendTest sends an endpoint a webhook.test event, or if eventType is not empty the
 // example of that type, and returns its delivery.
 func (d *Desk) SendTest(ctx context.Context, endpointID, eventType string) (store.DeliveryID, error) {
