@@ -228,7 +228,12 @@ func editEndpoint(c *call) func(context.Context) error {
 		if err != nil {
 			return err
 		}
-		return src.use(ctx, c, e.options(&before), func(t *sender.Tenant) error {
+		o := e.options(&before)
+		if edit.URL == nil {
+			// The application has accepted the URL, by rules of its own.
+			o.HTTP.Egress.Allow = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+		}
+		return src.use(ctx, c, o, func(t *sender.Tenant) error {
 			ep, err := t.EditEndpoint(asActor(ctx, e.actor), c.args[0], edit)
 			if errors.Is(err, store.ErrDuplicateURL) {
 				return refused("another endpoint in %s has this URL", src.whose())

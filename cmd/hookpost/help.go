@@ -12,7 +12,7 @@ import (
 const environment = `Environment:
   HOOKPOST_STORE   the store: sqlite:FILE or postgres://USER@HOST/DATABASE
   HOOKPOST_SECRET  signing secrets, one a line, newest first
-  HOOKPOST_KEYS    keys that seal secrets in the store, comma-separated, newest first
+  HOOKPOST_KEYS    keys that seal secrets in the store, by commas, newest first
 `
 
 func printOverview(w io.Writer) {

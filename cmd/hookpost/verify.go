@@ -92,7 +92,8 @@ func parseHeaders(lines []string) (http.Header, error) {
 		}
 		name, value, ok := strings.Cut(line, ":")
 		if !ok || strings.TrimSpace(name) == "" {
-			return nil, badInput("%.60q is not a header of the form 'Name: value'", line)
+			// The line is not repeated: it may be anything, a secret for instance.
+			return nil, badInput("line %d of the headers does not have the form 'Name: value'", i+1)
 		}
 		h.Add(textproto.CanonicalMIMEHeaderKey(strings.TrimSpace(name)), strings.TrimSpace(value))
 	}
