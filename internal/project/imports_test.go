@@ -49,7 +49,7 @@ var forTests = map[string][]string{
 }
 
 // modulesOfTheirOwn import what they like: nobody links them.
-var modulesOfTheirOwn = []string{"examples", "internal/bench", "internal/e2e", "internal/interop", "internal/txlibs"}
+var modulesOfTheirOwn = []string{"cmd/hookpost", "examples", "internal/bench", "internal/e2e", "internal/interop", "internal/txlibs"}
 
 func TestPackagesImportOnlyWhatTheDesignAllows(t *testing.T) {
 	for _, f := range sources(t, parser.ImportsOnly) {

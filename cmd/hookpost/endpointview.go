@@ -1,0 +1,200 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/hookpost/hookpost/signing"
+	"github.com/hookpost/hookpost/store"
+)
+
+// endpointJSON is an endpoint for programs.
+type endpointJSON struct {
+	ID           string            `json:"id"`
+	Tenant       string            `json:"tenant"`
+	Mode         string            `json:"mode"`
+	URL          string            `json:"url"`
+	EventTypes   []string          `json:"event_types"`
+	State        string            `json:"state"` // enabled, disabled, deleted
+	Reason       string            `json:"reason,omitempty"`
+	Description  string            `json:"description,omitempty"`
+	Schedule     string            `json:"schedule,omitempty"`
+	Schemes      []string          `json:"schemes,omitempty"`
+	Metadata     map[string]string `json:"metadata,omitempty"`
+	Secrets      []secretJSON      `json:"secrets"`
+	CreatedAt    time.Time         `json:"created_at"`
+	ChangedAt    time.Time         `json:"changed_at"`
+	Failures     int               `json:"failures"` // in a row
+	FailingSince time.Time         `json:"failing_since,omitzero"`
+	LastFailure  time.Time         `json:"last_failure,omitzero"`
+	LastSuccess  time.Time         `json:"last_success,omitzero"`
+	HoldUntil    time.Time         `json:"hold_until,omitzero"`
+}
+
+type secretJSON struct {
+	Fingerprint string    `json:"fingerprint"`
+	Key         string    `json:"key"` // that seals it
+	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+}
+
+func newEndpoint(ep *store.Endpoint) endpointJSON {
+	v := endpointJSON{
+		ID: ep.ID, Tenant: ep.Tenant, Mode: ep.Mode.String(), URL: ep.URL, EventTypes: ep.EventTypes,
+		State: ep.State.String(), Reason: ep.Reason, Description: ep.Description, Schedule: ep.Schedule,
+		Schemes: ep.Schemes, Metadata: ep.Metadata, Secrets: []secretJSON{},
+		CreatedAt: utc(ep.CreatedAt), ChangedAt: utc(ep.ChangedAt),
+		Failures: ep.Failures, FailingSince: utc(ep.FailingSince), LastFailure: utc(ep.LastFailure),
+		LastSuccess: utc(ep.LastSuccess), HoldUntil: utc(ep.HoldUntil),
+	}
+	for _, s := range ep.Secrets {
+		v.Secrets = append(v.Secrets, secretJSON{s.Fingerprint, s.KeyID, utc(s.ExpiresAt)})
+	}
+	return v
+}
+
+func (c *call) printEndpoints(eps []store.Endpoint, next string, src *storeSource) error {
+	if c.json {
+		list := []endpointJSON{}
+		for i := range eps {
+			list = append(list, newEndpoint(&eps[i]))
+		}
+		return c.out.json(struct {
+			Endpoints []endpointJSON `json:"endpoints"`
+			Next      string         `json:"next,omitempty"` // for --after
+		}{list, next})
+	}
+	if len(eps) == 0 {
+		fmt.Fprintf(c.stderr, "No endpoints in %s.\n", src.whose())
+		return nil
+	}
+	var rows [][]string
+	for i := range eps {
+		ep := &eps[i]
+		rows = append(rows, []string{ep.ID, ep.State.String(), health(ep), strings.Join(ep.EventTypes, ", "), ep.URL})
+	}
+	c.out.table([]string{"ENDPOINT", "STATE", "HEALTH", "EVENTS", "URL"}, rows)
+	c.printNext("--after", next)
+	return nil
+}
+
+// printNext says how to see the next page.
+func (c *call) printNext(flag, next string) {
+	if next != "" {
+		fmt.Fprintf(c.stderr, "There may be more: %s %s\n", flag, next)
+	}
+}
+
+// health sums an endpoint's attempts up.
+func health(ep *store.Endpoint) string {
+	switch {
+	case ep.Failures > 0:
+		return fmt.Sprintf("%s since %s", plural(ep.Failures, "failure"), clock(ep.FailingSince))
+	case !ep.LastSuccess.IsZero():
+		return "ok"
+	}
+	return ""
+}
+
+func (c *call) printEndpoint(ep *store.Endpoint) error {
+	if c.json {
+		return c.out.json(newEndpoint(ep))
+	}
+	facts := [][2]string{
+		{"endpoint", ep.ID},
+		{"tenant", ep.Tenant},
+		{"mode", ep.Mode.String()},
+		{"URL", ep.URL},
+		{"events", strings.Join(ep.EventTypes, ", ")},
+		{"state", ep.State.String()},
+		{"reason", ep.Reason},
+		{"description", ep.Description},
+		{"schedule", ep.Schedule},
+		{"schemes", strings.Join(ep.Schemes, ", ")},
+	}
+	for _, name := range slices.Sorted(maps.Keys(ep.Metadata)) {
+		facts = append(facts, [2]string{"metadata", name + "=" + ep.Metadata[name]})
+	}
+	for _, s := range ep.Secrets {
+		text := "fingerprint " + s.Fingerprint + ", sealed with key " + s.KeyID
+		if !s.ExpiresAt.IsZero() {
+			text += ", until " + clock(s.ExpiresAt)
+		}
+		facts = append(facts, [2]string{"secret", text})
+	}
+	facts = append(facts, [][2]string{
+		{"created", clock(ep.CreatedAt)},
+		{"changed", clock(ep.ChangedAt)},
+		{"health", health(ep)},
+		{"last success", clock(ep.LastSuccess)},
+		{"last failure", clock(ep.LastFailure)},
+		{"held until", clock(ep.HoldUntil)},
+	}...)
+	c.out.facts(facts)
+	return nil
+}
+
+// printCreated shows a new endpoint, and its secret unless that is zero.
+func (c *call) printCreated(ep *store.Endpoint, secret signing.Secret) error {
+	if c.json {
+		return c.out.json(struct {
+			endpointJSON
+			Secret string `json:"secret,omitempty"`
+		}{newEndpoint(ep), secret.Reveal()})
+	}
+	if err := c.printEndpoint(ep); err != nil || secret.IsZero() {
+		return err
+	}
+	fmt.Fprintf(c.out, "\nThe signing secret, for the receiver; it is not shown again:\n%s\n", secret.Reveal())
+	return nil
+}
+
+// changeJSON is one line of an endpoint's history.
+type changeJSON struct {
+	At      time.Time    `json:"at"`
+	Action  string       `json:"action"`
+	Actor   string       `json:"actor,omitempty"`
+	Version int64        `json:"version"`
+	Old     store.Config `json:"old"`
+	New     store.Config `json:"new"`
+}
+
+func (c *call) printHistory(changes []store.Change) error {
+	if c.json {
+		list := []changeJSON{}
+		for _, ch := range changes {
+			list = append(list, changeJSON{utc(ch.At), string(ch.Action), ch.Actor, ch.Version, ch.Old, ch.New})
+		}
+		return c.out.json(map[string]any{"changes": list})
+	}
+	var rows [][]string
+	for i := range changes {
+		ch := &changes[i]
+		rows = append(rows, []string{clock(ch.At), string(ch.Action), ch.Actor, difference(ch)})
+	}
+	c.out.table([]string{"WHEN (UTC)", "ACTION", "WHO", "WHAT"}, rows)
+	return nil
+}
+
+// difference says what a change has changed.
+func difference(ch *store.Change) string {
+	var parts []string
+	add := func(name, before, after string) {
+		if before != after {
+			parts = append(parts, name+" "+strconv.Quote(after))
+		}
+	}
+	add("URL", ch.Old.URL, ch.New.URL)
+	add("events", strings.Join(ch.Old.EventTypes, ", "), strings.Join(ch.New.EventTypes, ", "))
+	add("reason", ch.Old.Reason, ch.New.Reason)
+	add("schedule", ch.Old.Schedule, ch.New.Schedule)
+	add("schemes", strings.Join(ch.Old.Schemes, ", "), strings.Join(ch.New.Schemes, ", "))
+	add("description", ch.Old.Description, ch.New.Description)
+	if !maps.Equal(ch.Old.Metadata, ch.New.Metadata) {
+		parts = append(parts, "metadata")
+	}
+	return strings.Join(parts, ", ")
+}

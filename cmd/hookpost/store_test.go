@@ -1,0 +1,349 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/hookpost/hookpost/retry"
+	"github.com/hookpost/hookpost/sender"
+	"github.com/hookpost/hookpost/sender/sendertest"
+	"github.com/hookpost/hookpost/store"
+	"github.com/hookpost/hookpost/store/keyring"
+	"github.com/hookpost/hookpost/store/sqlite"
+)
+
+// newStore returns a shell with a new SQLite store and keys.
+func newStore(t *testing.T) *shell {
+	t.Helper()
+	s := newShell(t)
+	s = s.with("HOOKPOST_STORE", "sqlite:"+t.TempDir()+"/webhooks.db").with("HOOKPOST_KEYS", strings.TrimSpace(s.must(t, "keys", "new")))
+	s.must(t, "migrate")
+	return s
+}
+
+// work runs the application on the store until nothing is pending.
+func work(t *testing.T, s *shell) {
+	t.Helper()
+	st, err := sqlite.Open(t.Context(), strings.TrimPrefix(s.env["HOOKPOST_STORE"], "sqlite:"), nil)
+	require.NoError(t, err)
+	defer st.Close()
+	keys, err := keyring.ParseKeys(s.env["HOOKPOST_KEYS"])
+	require.NoError(t, err)
+	ring, err := keyring.New(keys...)
+	require.NoError(t, err)
+	hooks, err := sender.New(st, &sender.Options{
+		Keyring: ring, Schedule: retry.None, PollInterval: 5 * time.Millisecond,
+		HTTP: sender.HTTPOptions{Egress: sender.Egress{Allow: sendertest.Loopback()}},
+	})
+	require.NoError(t, err)
+	require.NoError(t, hooks.Start(t.Context()))
+	for {
+		pending, err := hooks.Deliveries(t.Context(), store.DeliveryQuery{States: []store.State{store.Pending}, Limit: 1})
+		require.NoError(t, err)
+		if len(pending) == 0 {
+			break
+		}
+		time.Sleep(time.Millisecond)
+	}
+	require.NoError(t, hooks.Stop(context.WithoutCancel(t.Context())))
+}
+
+// id returns the field of what a command prints as JSON.
+func (s *shell) id(t *testing.T, field string, args ...string) string {
+	t.Helper()
+	var v map[string]any
+	s.json(t, &v, args...)
+	text, ok := v[field].(string)
+	require.True(t, ok, "%v has no %s", v, field)
+	return text
+}
+
+// A day with a store: an endpoint, an event that fails, and what a person does about
+// it.
+func TestOperate(t *testing.T) {
+	s := newStore(t)
+	rcv := sendertest.NewReceiver(t, sendertest.Status(500), sendertest.Status(200))
+	ep := s.id(t, "id", "endpoints", "create", rcv.URL()+"/hooks", "--events", "payment.*", "--allow", "127.0.0.1", "--no-test-event", "--actor", "ama")
+	require.Contains(t, s.must(t, "endpoints"), ep)
+	s.refuses(t, exitNo, "another endpoint in live mode has this URL", "endpoints", "create", rcv.URL()+"/hooks", "--events", "*", "--allow", "127.0.0.1")
+
+	evt := s.id(t, "id", "send", "--type", "payment.succeeded", "--data", `{"amount":5000}`, "--ref", "pay_1")
+	require.Contains(t, s.must(t, "send", "--type", "payment.succeeded", "--data", `{"amount":5000}`, "--id", evt), "is stored already")
+	s.refuses(t, exitNo, "with other content is stored already", "send", "--type", "payment.succeeded", "--id", evt)
+	require.Contains(t, s.must(t, "send", "--type", "invoice.sent"), "no enabled endpoint selects its type")
+	require.Contains(t, s.must(t, "deliveries"), "pending")
+
+	work(t, s)
+	list := s.must(t, "deliveries", "--ref", "pay_1", "--state", "exhausted", "--from", "1h")
+	require.Contains(t, list, "exhausted  payment.succeeded  1         500")
+	require.Contains(t, list, evt)
+	dlv := strings.Fields(strings.Split(list, "\n")[1])[0]
+	require.Contains(t, s.must(t, "explain", evt, ep), "Given up at")
+	require.Equal(t, s.must(t, "explain", evt, ep), s.must(t, "explain", dlv))
+	shown := s.must(t, "deliveries", "show", dlv)
+	require.Contains(t, shown, "500 Internal Server Error")
+	require.Contains(t, shown, `"data":{"amount":5000}}`)
+	require.Equal(t, "exhausted", s.id(t, "why", "explain", evt, ep))
+
+	require.Contains(t, s.must(t, "recover", "--dry-run"), "1  exhausted deliveries would be given a new one")
+	require.Contains(t, s.must(t, "recover", "--endpoint", ep), "1  exhausted deliveries were given a new one")
+	work(t, s)
+	require.Equal(t, "delivered", s.id(t, "why", "explain", evt, ep))
+
+	again := s.id(t, "delivery_id", "replay", dlv)
+	require.Contains(t, s.must(t, "deliveries", "cancel", again, "--reason", "by mistake"), "is cancelled")
+	s.refuses(t, exitNo, "is not pending any more", "deliveries", "cancel", again)
+
+	require.Contains(t, s.must(t, "endpoints", "disable", ep, "--reason", "their maintenance"), "is disabled")
+	s.refuses(t, exitNo, "hookpost endpoints enable "+ep, "replay", evt, ep)
+	s.refuses(t, exitNo, "the endpoint is disabled", "endpoints", "test", ep)
+	s.must(t, "send", "--type", "payment.failed")
+	require.Contains(t, s.must(t, "endpoints", "show", ep), "their maintenance")
+	s.must(t, "endpoints", "enable", ep)
+	require.Contains(t, s.must(t, "recover", "--missed", "--endpoint", ep), "1  missed events are queued")
+	require.Contains(t, s.must(t, "endpoints", "test", ep), "is queued")
+	work(t, s)
+	require.Contains(t, s.must(t, "deliveries", "--endpoint", ep, "--limit", "1"), "webhook.test")
+
+	require.Contains(t, s.must(t, "endpoints", "edit", ep, "--events", "*,refund.processed", "--description", "the shop"), "*, refund.processed")
+	history := s.must(t, "endpoints", "history", ep)
+	require.Regexp(t, `created +ama `, history)
+	require.Contains(t, history, `description "the shop"`)
+	require.Contains(t, s.must(t, "endpoints", "delete", ep), "is deleted")
+	s.refuses(t, exitNo, "the endpoint is deleted", "endpoints", "enable", ep)
+	s.refuses(t, exitNo, "the endpoint is deleted", "replay", evt, ep)
+	require.NotContains(t, s.must(t, "endpoints"), ep)
+	require.Contains(t, s.must(t, "endpoints", "--deleted"), ep)
+	require.NotEmpty(t, rcv.Requests())
+}
+
+// Whatever is not there is said to be missing in this tenant and mode.
+func TestNotFound(t *testing.T) {
+	s := newStore(t)
+	ep := s.id(t, "id", "endpoints", "create", "https://example.com/", "--events", "a", "--mode", "test")
+	evt := s.id(t, "id", "send", "--type", "a", "--mode", "test")
+	for _, args := range []string{
+		"endpoints show " + ep, "endpoints edit " + ep + " --events b", "endpoints disable " + ep, "endpoints enable " + ep, "endpoints delete " + ep,
+		"endpoints test " + ep, "endpoints history " + ep, "recover --endpoint " + ep, "endpoints --after " + ep,
+		"deliveries show dlv_1_1_0", "deliveries cancel dlv_1_1_0", "explain dlv_1_1_0", "replay dlv_1_1_0",
+	} {
+		s.refuses(t, exitNo, "in live mode; --tenant and --mode choose", strings.Fields(args)...)
+		s.refuses(t, exitNo, "in test mode of tenant acme;", append(strings.Fields(args), "--tenant", "acme", "--mode", "test")...)
+	}
+	s.refuses(t, exitNo, "there is no event evt_x in test mode", "explain", "evt_x", ep, "--mode", "test")
+	s.refuses(t, exitNo, "there is no endpoint ep_x in test mode", "replay", evt, "ep_x", "--mode", "test")
+	require.Empty(t, s.must(t, "deliveries", "--endpoint", ep))
+	require.Empty(t, s.must(t, "deliveries", "--event", evt))
+}
+
+// A secret is shown by the one command that makes it, and stays what it was if the
+// endpoint brings it.
+func TestEndpointSecrets(t *testing.T) {
+	s := newStore(t)
+	out := s.must(t, "endpoints", "create", "https://example.com/a", "--events", "a")
+	require.Regexp(t, `it is not shown again:\nwhsec_\S{44}\n$`, out)
+	secret := out[strings.LastIndex(out, "whsec_"):]
+	var list struct {
+		Endpoints []struct {
+			ID      string
+			Secrets []struct{ Fingerprint string }
+		}
+	}
+	s.json(t, &list, "endpoints")
+	require.Contains(t, s.typing(secret).must(t, "keys", "fingerprint", "--secret-file", "-"), list.Endpoints[0].Secrets[0].Fingerprint)
+	for _, args := range []string{"endpoints", "endpoints show ID", "endpoints history ID", "endpoints disable ID"} {
+		args = strings.ReplaceAll(args, "ID", list.Endpoints[0].ID)
+		require.NotContains(t, s.must(t, strings.Fields(args)...), "whsec_")
+		require.NotContains(t, s.must(t, append(strings.Fields(args), "--json")...), "whsec_")
+	}
+
+	out = s.typing(someSecret+"\nan older one").must(t, "endpoints", "create", "https://example.com/b", "--events", "a", "--scheme", "stripe", "--secret-file", "-")
+	require.NotContains(t, out, someSecret, "its receiver has it")
+	require.Equal(t, 2, strings.Count(out, "fingerprint"))
+	require.Contains(t, out, "timestamped:Stripe-Signature")
+
+	plain := s.with("HOOKPOST_KEYS", "")
+	require.Contains(t, plain.must(t, "endpoints", "create", "https://example.com/c", "--events", "a", "--plaintext-secrets"), "sealed with key plaintext")
+}
+
+// An endpoint keeps schemes and a schedule that only the application knows.
+func TestEditKeepsWhatTheApplicationHas(t *testing.T) {
+	s := newStore(t)
+	ep := s.id(t, "id", "endpoints", "create", "https://example.com/", "--events", "a", "--schedule", "patient", "--scheme", "timestamped:X-Xtopay-Signature")
+	out := s.must(t, "endpoints", "edit", ep, "--url", "https://example.com/new")
+	require.Contains(t, out, "patient")
+	require.Contains(t, out, "timestamped:X-Xtopay-Signature")
+	require.Equal(t, "of-the-application", schemesNamed([]string{"standard", "of-the-application"})[1].Name())
+	require.NotContains(t, s.must(t, "endpoints", "edit", ep, "--schedule", ""), "patient")
+}
+
+// Pages follow one another.
+func TestPages(t *testing.T) {
+	s := newStore(t)
+	for _, path := range []string{"a", "b", "c"} {
+		s.must(t, "endpoints", "create", "https://example.com/"+path, "--events", "*", "--no-test-event")
+	}
+	for range 2 {
+		s.must(t, "send", "--type", "x")
+	}
+	pages := func(key, flag string, args ...string) (sizes []int) {
+		next := ""
+		for {
+			var v map[string]json.RawMessage
+			more := args
+			if next != "" {
+				more = append(slices.Clone(args), flag, next)
+			}
+			s.json(t, &v, more...)
+			var list []struct{ ID string }
+			require.NoError(t, json.Unmarshal(v[key], &list))
+			sizes = append(sizes, len(list))
+			if v["next"] == nil {
+				return sizes
+			}
+			require.NoError(t, json.Unmarshal(v["next"], &next))
+			require.Equal(t, list[len(list)-1].ID, next)
+		}
+	}
+	require.Equal(t, []int{2, 1}, pages("endpoints", "--after", "endpoints", "--limit", "2"))
+	require.Equal(t, []int{4, 2}, pages("deliveries", "--before", "deliveries", "--limit", "4"))
+	_, _, errs := s.call("deliveries", "--limit", "4")
+	require.Contains(t, errs, "--before dlv_")
+}
+
+// Interrupted, recover says what was done, and run again it finishes.
+func TestRecoverInterrupted(t *testing.T) {
+	s := newStore(t)
+	rcv := sendertest.NewReceiver(t, sendertest.Status(500))
+	s.must(t, "endpoints", "create", rcv.URL(), "--events", "*", "--allow", "127.0.0.1", "--no-test-event")
+	const events = 30
+	for range events {
+		s.must(t, "send", "--type", "a")
+	}
+	work(t, s)
+
+	ctx, cancel := context.WithCancel(t.Context())
+	interrupted := &shell{ctx, s.env, ""}
+	go func() {
+		for !strings.Contains(s.must(t, "deliveries", "--state", "pending", "--json"), "dlv_") {
+			time.Sleep(time.Millisecond)
+		}
+		cancel()
+	}()
+	status, out, errs := interrupted.call("recover", "--rate", "1", "--json")
+	require.Equal(t, exitInterrupted, status)
+	require.Equal(t, "hookpost recover: interrupted\n", errs)
+	type report struct {
+		Replayed int
+		Complete bool
+	}
+	var first, second report
+	require.NoError(t, json.Unmarshal([]byte(out), &first))
+	require.False(t, first.Complete)
+	require.Positive(t, first.Replayed)
+	s.json(t, &second, "recover")
+	require.Equal(t, report{events - first.Replayed, true}, second)
+}
+
+func TestProgress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var out bytes.Buffer
+		p := newProgress(&out)
+		p.show(sender.RecoverReport{Replayed: 1})
+		require.Empty(t, out.String(), "what is quick needs no progress")
+		time.Sleep(6 * time.Second)
+		p.show(sender.RecoverReport{Replayed: 1000})
+		p.show(sender.RecoverReport{Replayed: 2000})
+		p.end()
+		require.Equal(t, "replayed 1000, hastened 0, missed 0\n", out.String())
+	})
+}
+
+// No command but migrate makes a database or its tables.
+func TestMigrate(t *testing.T) {
+	s := newShell(t)
+	file := t.TempDir() + "/webhooks.db"
+	s = s.with("HOOKPOST_STORE", "sqlite:"+file)
+	s.refuses(t, exitTrouble, "there is no database "+file+"; hookpost migrate makes one", "deliveries")
+	require.NoFileExists(t, file)
+	status, out, _ := s.call("migrate", "--check")
+	require.Equal(t, exitNo, status)
+	require.Contains(t, out, "missing or old")
+	require.NoFileExists(t, file)
+	require.Contains(t, s.must(t, "migrate", "--sql"), "CREATE TABLE hookpost_schema")
+	require.NoFileExists(t, file)
+	require.Contains(t, s.must(t, "migrate"), "are those of this version now")
+	require.Contains(t, s.must(t, "migrate"), "nothing to do")
+	s.must(t, "migrate", "--check")
+
+	empty := s.with("HOOKPOST_STORE", "sqlite:"+writeFile(t, ""))
+	empty.refuses(t, exitTrouble, "hookpost migrate makes them", "endpoints")
+	s.with("HOOKPOST_STORE", "sqlite:"+writeFile(t, strings.Repeat("no database ", 100))).refuses(t, exitTrouble, "not a SQLite database", "endpoints")
+	require.Contains(t, s.must(t, "migrate", "--sql", "--store", "postgres://", "--schema", `my"hooks`), `CREATE TABLE "my""hooks".event`)
+}
+
+// The names of fields are part of what programs rely on.
+func TestFieldNames(t *testing.T) {
+	s := newStore(t)
+	rcv := sendertest.NewReceiver(t, sendertest.Status(500))
+	fields := func(args ...string) string {
+		var v any
+		s.json(t, &v, args...)
+		return strings.Join(names(v), " ")
+	}
+	const endpoint = "changed_at created_at event_types failures id mode secrets.fingerprint secrets.key state tenant url"
+	require.Equal(t, strings.Replace(endpoint, " secrets", " secret secrets", 1), fields("endpoints", "create", rcv.URL(), "--events", "*", "--allow", "127.0.0.1"))
+	require.Equal(t, "deliveries duplicate id", fields("send", "--type", "a", "--ref", "r"))
+	work(t, s)
+	ep := s.must(t, "endpoints", "--json")
+	id := ep[strings.Index(ep, "ep_"):][:39]
+	require.Contains(t, fields("endpoints"), "endpoints.failing_since endpoints.failures endpoints.id endpoints.last_failure")
+	const delivery = "attempts created_at endpoint_id event_id event_type finished_at first_at id last_status reason state"
+	require.Equal(t, delivery, strings.ReplaceAll(fields("deliveries", "--type", "a"), "deliveries.", ""))
+	require.Equal(t, "attempt_log.class attempt_log.error attempt_log.n attempt_log.outcome attempt_log.started_at attempt_log.status attempt_log.took_ms attempt_log.url "+
+		strings.Replace(delivery, "created_at", "body created_at", 1)+" refs", strings.Replace(fields("deliveries", "show", "dlv_2_1_0"), " refs state", " state refs", 1))
+	require.Contains(t, fields("explain", "dlv_2_1_0"), "endpoint_id event_id event_type stored_at text url why")
+	require.Equal(t, "delivery_id endpoint_id event_id", fields("replay", "dlv_2_1_0"))
+	require.Equal(t, "complete dry_run hastened missed replayed", fields("recover"))
+	require.Equal(t, "changes.action changes.actor changes.at changes.new.event_types changes.new.state changes.new.url changes.old.event_types changes.old.state changes.old.url changes.version",
+		fields("endpoints", "history", id))
+	require.Equal(t, "changed current", fields("migrate"))
+}
+
+// names returns the paths of all fields.
+func names(v any) []string {
+	set := map[string]bool{}
+	var walk func(prefix string, v any)
+	walk = func(prefix string, v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			for name, inner := range v {
+				walk(prefix+"."+name, inner)
+			}
+			return
+		case []any:
+			for _, inner := range v {
+				if _, ok := inner.(map[string]any); ok {
+					walk(prefix, inner)
+				}
+			}
+			if len(v) > 0 {
+				if _, ok := v[0].(map[string]any); ok {
+					return
+				}
+			}
+		}
+		set[strings.TrimPrefix(prefix, ".")] = true
+	}
+	walk("", v)
+	return slices.Sorted(maps.Keys(set))
+}
