@@ -35,8 +35,8 @@ type trial struct {
 	faults   int
 }
 
-// newTrial makes one with an empty database. change, unless nil, changes how
-// workers run.
+// newTrial makes one with an empty database, the one that change has named if it is
+// PostgreSQL's. change, unless nil, changes how workers run.
 func newTrial(t *testing.T, store string, change func(*setup.Config)) *trial {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
@@ -49,10 +49,11 @@ func newTrial(t *testing.T, store string, change func(*setup.Config)) *trial {
 	if change != nil {
 		change(&tr.config)
 	}
-	if store == "postgres" {
-		tr.createDatabase(t)
-	} else {
+	switch {
+	case store == "sqlite":
 		tr.config.File = filepath.Join(t.TempDir(), "hooks.db")
+	case tr.config.DSN == "":
+		tr.createDatabase(t)
 	}
 	look := tr.config.Database
 	look.Connections = 0

@@ -16,9 +16,6 @@ import (
 	"strconv"
 )
 
-// ErrNone says that no PostgreSQL is installed here.
-var ErrNone = errors.New("pgserver: no initdb in PATH or in /usr/lib/postgresql")
-
 // Server is a private server that was started here. It listens on a unix socket
 // in a temporary directory and nowhere else.
 type Server struct {
@@ -39,12 +36,11 @@ func Start(ctx context.Context, settings ...string) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	dir, err := os.MkdirTemp("", "hookpost-pg") // short: the path of a socket is limited
+	dir, err := temporary()
 	if err != nil {
 		return nil, err
 	}
 	s := &Server{bin: bin, dir: dir, settings: append([]string{
-		"listen_addresses=", "unix_socket_directories=" + dir,
 		"max_connections=300", "shared_buffers=128MB", "max_wal_size=2GB",
 	}, settings...)}
 	if err := s.start(ctx); err != nil {
@@ -57,7 +53,9 @@ func Start(ctx context.Context, settings ...string) (*Server, error) {
 // several.
 func programs() (string, error) {
 	if path, err := exec.LookPath("initdb"); err == nil {
-		return filepath.Dir(path), nil
+		// It may be a link, and not all programs be linked.
+		path, err = filepath.EvalSymlinks(path)
+		return filepath.Dir(path), err
 	}
 	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
 	if err != nil || len(found) == 0 {
@@ -72,50 +70,35 @@ func major(initdb string) int {
 	return n
 }
 
-func (s *Server) start(ctx context.Context) error {
+// temporary makes a directory of the servers' account.
+func temporary() (string, error) {
 	account, err := unprivileged()
 	if err != nil {
-		return err
+		return "", err
 	}
-	if account != nil {
-		if err := os.Chown(s.dir, int(account.Uid), int(account.Gid)); err != nil {
-			return err
-		}
+	dir, err := os.MkdirTemp("", "hookpost-pg") // short: the path of a socket is limited
+	if err != nil || account == nil {
+		return dir, err
 	}
+	return dir, os.Chown(dir, int(account.Uid), int(account.Gid))
+}
+
+func (s *Server) start(ctx context.Context) error {
 	if err := s.run(ctx, "initdb", "-D", s.data(), "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"); err != nil {
 		return err
 	}
-	if s.guard, err = s.watch(); err != nil {
+	return s.startGuarded(ctx)
+}
+
+// startGuarded starts the server on the cluster that is there.
+func (s *Server) startGuarded(ctx context.Context) (err error) {
+	s.guard, err = guard(`trap "" INT TERM HUP; cat; exec "$0" stop -D "$1" -m immediate >/dev/null 2>&1`,
+		filepath.Join(s.bin, "pg_ctl"), s.data())
+	if err != nil {
 		return err
 	}
 	return s.control(ctx, "start")
 }
-
-// watch starts a process that ends the server when it is closed. That happens in
-// any case when this process has ended, however it did: the server would outlive it.
-func (s *Server) watch() (io.Closer, error) {
-	cmd, err := s.command(context.Background(), "sh", "-c", `trap "" INT TERM HUP; cat; exec "$0" stop -D "$1" -m immediate >/dev/null 2>&1`,
-		filepath.Join(s.bin, "pg_ctl"), s.data())
-	if err != nil {
-		return nil, err
-	}
-	pipe, err := cmd.StdinPipe()
-	if err != nil {
-		return nil, err
-	}
-	if err := cmd.Start(); err != nil {
-		return nil, err
-	}
-	return closer(func() error {
-		_ = pipe.Close()
-		_ = cmd.Wait() // pg_ctl fails if the server has ended already
-		return nil
-	}), nil
-}
-
-type closer func() error
-
-func (f closer) Close() error { return f() }
 
 func (s *Server) data() string { return filepath.Join(s.dir, "data") }
 
@@ -143,7 +126,7 @@ func (s *Server) Stop() error {
 func (s *Server) control(ctx context.Context, action string, args ...string) error {
 	log := filepath.Join(s.dir, "log")
 	options := ""
-	for _, setting := range s.settings {
+	for _, setting := range append([]string{"listen_addresses=", "unix_socket_directories=" + s.dir}, s.settings...) {
 		options += " -c '" + setting + "'"
 	}
 	args = append([]string{action, "-w", "-t", "60", "-D", s.data(), "-l", log, "-o", options}, args...)
@@ -162,7 +145,7 @@ func (s *Server) run(ctx context.Context, program string, args ...string) error 
 		return err
 	}
 	defer out.Close()
-	cmd, err := s.command(ctx, filepath.Join(s.bin, program), args...)
+	cmd, err := command(ctx, filepath.Join(s.bin, program), args...)
 	if err != nil {
 		return err
 	}

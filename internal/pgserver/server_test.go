@@ -3,10 +3,12 @@
 package pgserver
 
 import (
+	"context"
 	"errors"
 	"net"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -39,6 +41,50 @@ func TestBadSetting(t *testing.T) {
 		t.Skip(none(err))
 	}
 	require.ErrorContains(t, err, "no_such_setting")
+}
+
+func TestStandby(t *testing.T) {
+	s, err := Start(t.Context(), "fsync=off")
+	if skip(err) {
+		t.Skip(none(err))
+	}
+	require.NoError(t, err)
+	b, err := s.Standby(t.Context())
+	require.NoError(t, err)
+	require.NotEqual(t, s.DSN("postgres"), b.DSN("postgres"))
+	recovering := filepath.Join(b.data(), "standby.signal")
+	require.FileExists(t, recovering)
+	require.NoError(t, s.Stop())
+	require.NoError(t, b.Promote(t.Context()))
+	require.NoFileExists(t, recovering)
+	require.NoError(t, b.Stop())
+	require.NoDirExists(t, b.dir)
+}
+
+func TestBouncer(t *testing.T) {
+	b := BouncerForTest(t, Upstream{Host: "/nowhere", Port: 5432, User: "postgres"}, 0)
+	socket := filepath.Join(b.dir, ".s.PGSQL.6432")
+	require.Equal(t, "host="+b.dir+" port=6432 user=postgres dbname=postgres", b.DSN("postgres"))
+	for range 2 {
+		c, err := net.Dial("unix", socket)
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		require.NoError(t, b.Restart(t.Context()))
+	}
+	require.NoError(t, b.Stop())
+	_, err := net.Dial("unix", socket)
+	require.Error(t, err)
+	require.NoDirExists(t, b.dir)
+}
+
+func TestBadBouncer(t *testing.T) {
+	b := BouncerForTest(t, Upstream{Host: "/nowhere", Port: 5432, User: "postgres"}, 0)
+	require.NoError(t, b.Stop())
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond) // it would wait longer for a slow one
+	defer cancel()
+	_, err := StartBouncer(ctx, Upstream{Host: "/nowhere\nnonsense", Port: 5432, User: "postgres"}, 0)
+	require.ErrorContains(t, err, "takes no connections")
+	require.ErrorContains(t, err, "syntax error")
 }
 
 func TestNone(t *testing.T) {

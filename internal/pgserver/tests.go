@@ -33,6 +33,26 @@ func ForTest(t testing.TB) string {
 	return dsn
 }
 
+// BouncerForTest is [StartBouncer] for a test, and ends with it. Where there is no
+// PgBouncer the test is skipped with one line, or fails if CI=true; it is skipped in
+// any case where PgBouncer is too old.
+func BouncerForTest(t testing.TB, to Upstream, prepared int) *Bouncer {
+	t.Helper()
+	b, err := StartBouncer(t.Context(), to, prepared)
+	switch {
+	case errors.Is(err, ErrOldBouncer), errors.Is(err, ErrNoBouncer) && os.Getenv("CI") != "true":
+		t.Skip(err)
+	case err != nil:
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := b.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return b
+}
+
 // Main is for TestMain of packages whose tests all need a server. They share the
 // one that [ForTest] would return; use receives its DSN before they run. Main
 // returns the exit status.

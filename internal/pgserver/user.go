@@ -30,8 +30,8 @@ func unprivileged() (*syscall.Credential, error) {
 	return &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}, err
 }
 
-// command runs as the account that the server does.
-func (s *Server) command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
+// command runs as the account that servers do.
+func command(ctx context.Context, name string, args ...string) (*exec.Cmd, error) {
 	account, err := unprivileged()
 	if err != nil {
 		return nil, err

@@ -23,6 +23,8 @@ const (
 	codeNoTable         = "42P01"
 	codeNoColumn        = "42703"
 	codeNoRights        = "42501"
+	codePreparedExists  = "42P05"
+	codePreparedMissing = "26000"
 	codeSerialization   = "40001"
 	codeDeadlock        = "40P01"
 	codeDiskFull        = "53100"
@@ -71,6 +73,9 @@ func explain(ctx context.Context, err error) error {
 		return fmt.Errorf("postgres: the database role lacks rights on hookpost's tables: %w", err)
 	case codeBadText, codeBadJSONText:
 		return fmt.Errorf("%w: text that PostgreSQL can't store: %w", store.ErrInvalid, err)
+	case codePreparedExists, codePreparedMissing:
+		return fmt.Errorf("postgres: a prepared statement is missing, or there already, as behind PgBouncer in transaction mode: "+
+			"add default_query_exec_mode=exec to the DSN, or set max_prepared_statements in PgBouncer 1.21 or later: %w", err)
 	case codeTxFailed:
 		return fmt.Errorf("postgres: the transaction failed earlier and can only be rolled back: %w", err)
 	default:

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -12,6 +13,12 @@ import (
 // notifyEvery is the least time between two notifications of a process: each
 // takes a lock that all of the server's notifying commits share.
 const notifyEvery = 50 * time.Millisecond
+
+// newsTimeout bounds the wait for a notification that must come.
+const newsTimeout = 3 * time.Second
+
+var errNoNews = errors.New("postgres: LISTEN has no effect: no notification arrives through this connection, as behind PgBouncer " +
+	"in transaction mode; connect directly, or leave Options.Notify off")
 
 // notifier tells other processes that something is ready.
 type notifier struct {
@@ -86,6 +93,9 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 	if _, err := conn.Exec(ctx, "LISTEN "+pgx.Identifier{s.schema}.Sanitize()); err != nil {
 		return explain(ctx, err)
 	}
+	if err := s.checkNews(ctx, conn); err != nil {
+		return err
+	}
 	wake()
 	for {
 		news, err := conn.WaitForNotification(ctx)
@@ -99,4 +109,29 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 			wake()
 		}
 	}
+}
+
+// checkNews makes sure that conn, which listens, hears something. Through a proxy
+// in transaction mode LISTEN succeeds, on a connection of the server's that is
+// somebody else's in the next moment.
+func (s *Store) checkNews(ctx context.Context, conn *pgx.Conn) error {
+	var backend uint32
+	if err := conn.QueryRow(ctx, "SELECT pg_backend_pid()", pgx.QueryExecModeSimpleProtocol).Scan(&backend); err != nil {
+		return explain(ctx, err)
+	}
+	if backend == conn.PgConn().PID() {
+		return nil // no proxy; they make up numbers of their own
+	}
+	soon, cancel := context.WithTimeout(ctx, newsTimeout)
+	defer cancel()
+	if _, err := s.pool.Exec(soon, "SELECT pg_notify($1, $2)", s.schema, s.notify.self); err != nil {
+		return explain(ctx, err)
+	}
+	if _, err := conn.WaitForNotification(soon); err != nil {
+		if soon.Err() != nil && ctx.Err() == nil {
+			return errNoNews
+		}
+		return explain(ctx, err)
+	}
+	return nil
 }
