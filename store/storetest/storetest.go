@@ -120,6 +120,8 @@ func suite() []check {
 		disableChecks(),
 		healthChecks(),
 		logChecks(),
+		traceChecks(),
+		statsChecks(),
 		replayChecks(),
 		recoverChecks(),
 		upkeepChecks(),
