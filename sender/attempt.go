@@ -51,22 +51,22 @@ func (s *Sender) attempt(ctx context.Context, j *job) {
 		return
 	}
 	s.lanes.begin(j, now)
-	host := dest.request.URL.Host
-	observed := s.observe.attemptStarted(ctx, j, host)
+	to := dest.request.URL
+	observed := s.observe.attemptStarted(ctx, j, to)
 	if s.cfg.TraceHeaders {
 		dest = dest.withTrace(cmp.Or(s.observe.traceOf(observed), j.Trace))
 	}
 	r := s.postSafely(observed, dest, j, at)
 	after := time.Now()
 	if ctx.Err() != nil && r.Outcome != store.AttemptDelivered {
-		s.observe.attemptDone(observed, j, host, &r, store.AttemptUnknown)
+		s.observe.attemptDone(observed, j, to, &r, store.AttemptUnknown)
 		// Cut off by Stop: whether the receiver got it nobody knows. When the lease
 		// has expired the attempt reads as unknown and the delivery is repeated.
 		s.lanes.finish(j, noAttempt, 0, after)
 		s.lanes.release(j)
 		return
 	}
-	s.observe.attemptDone(observed, j, host, &r, r.Outcome)
+	s.observe.attemptDone(observed, j, to, &r, r.Outcome)
 	report := judge(j, schedule, s.cfg.GiveUpAfter, &r)
 	how := wentBadly
 	switch {

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -109,7 +111,8 @@ type AttemptStart struct {
 	EventType  string
 	EndpointID string
 	N          int    // counts from 1 within the delivery
-	Host       string // of the URL, with its port if it names one
+	Host       string // of the endpoint's URL
+	Port       int    // of the endpoint's URL, or of its scheme
 	Bytes      int    // of the request body
 	// TraceParent and TraceState are the trace context that the event was stored
 	// with; empty if it has none.
@@ -238,30 +241,35 @@ func (o *observing) claimed(began time.Time, slots, deliveries int, err error) {
 	o.Claimed(ClaimEnd{Slots: slots, Deliveries: deliveries, Took: time.Since(began), Err: err})
 }
 
-func (o *observing) attemptStarted(parent context.Context, j *job, host string) (ctx context.Context) {
+func (o *observing) attemptStarted(parent context.Context, j *job, to *url.URL) (ctx context.Context) {
 	if o.AttemptStarted == nil {
 		return parent
 	}
 	ctx = parent
 	defer o.contain("AttemptStarted")
-	if derived := o.AttemptStarted(parent, j.describe(host)); derived != nil {
+	if derived := o.AttemptStarted(parent, j.describe(to)); derived != nil {
 		ctx = derived
 	}
 	return ctx
 }
 
-func (o *observing) attemptDone(ctx context.Context, j *job, host string, r *result, outcome store.Outcome) {
+func (o *observing) attemptDone(ctx context.Context, j *job, to *url.URL, r *result, outcome store.Outcome) {
 	if o.AttemptDone == nil {
 		return
 	}
 	defer o.contain("AttemptDone")
-	o.AttemptDone(ctx, AttemptEnd{AttemptStart: j.describe(host), Took: r.Took, Outcome: outcome, Status: r.Status, Class: r.Class})
+	o.AttemptDone(ctx, AttemptEnd{AttemptStart: j.describe(to), Took: r.Took, Outcome: outcome, Status: r.Status, Class: r.Class})
 }
 
-func (j *job) describe(host string) AttemptStart {
+func (j *job) describe(to *url.URL) AttemptStart {
 	a := AttemptStart{
 		Scope: j.Scope, Delivery: j.ID, EventID: j.EventID, EventType: j.EventType, EndpointID: j.endpoint.ID,
-		N: j.Attempt, Host: host, Bytes: len(j.Body),
+		N: j.Attempt, Host: to.Hostname(), Port: 443, Bytes: len(j.Body),
+	}
+	if port, err := strconv.Atoi(to.Port()); err == nil {
+		a.Port = port
+	} else if to.Scheme == "http" {
+		a.Port = 80
 	}
 	a.TraceParent, a.TraceState, _ = strings.Cut(j.Trace, " ")
 	return a

@@ -93,7 +93,7 @@ func TestObserverHearsEverything(t *testing.T) {
 		require.Len(t, h.attempts, 2)
 		d := w.delivery(acme, id, flaky)
 		first := sender.AttemptStart{
-			Scope: scope, Delivery: d.ID, EventID: id, EventType: "payment.succeeded", EndpointID: flaky.ID, N: 1, Host: "flaky.example",
+			Scope: scope, Delivery: d.ID, EventID: id, EventType: "payment.succeeded", EndpointID: flaky.ID, N: 1, Host: "flaky.example", Port: 443,
 			Bytes: h.started[0].Bytes,
 		}
 		require.NotZero(t, first.Bytes)
@@ -192,7 +192,8 @@ func TestObserverSeesNoSecrets(t *testing.T) {
 		require.NoError(t, err)
 		w.pass(time.Minute)
 		require.Len(t, h.exhausted, 1)
-		require.Equal(t, "host.example:8443", h.attempts[0].Host)
+		require.Equal(t, "host.example", h.attempts[0].Host)
+		require.Equal(t, 8443, h.attempts[0].Port)
 		all := fmt.Sprintf("%+v %+v %+v %+v %+v %+v %+v %+v", h.sends, h.stored, h.claims, h.started, h.attempts, h.settled, h.exhausted, w.log)
 		require.NotContains(t, all, "s3cret")
 		require.NotContains(t, all, strings.TrimPrefix(secret.Reveal(), "whsec_"))

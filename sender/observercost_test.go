@@ -3,6 +3,7 @@ package sender
 import (
 	"errors"
 	"log/slog"
+	"net/url"
 	"testing"
 	"time"
 
@@ -15,15 +16,15 @@ import (
 func TestNoObserverAllocatesNothing(t *testing.T) {
 	o := newObserving(nil, slog.New(slog.DiscardHandler))
 	j := &job{Claimed: store.Claimed{Trace: "00-1-2-01 a=b"}, endpoint: &liveEndpoint{}}
-	r, dest, err := &result{}, &destination{}, errors.New("an error")
+	r, dest, to, err := &result{}, &destination{}, &url.URL{Host: "host.example"}, errors.New("an error")
 	got := testing.AllocsPerRun(100, func() {
 		start := SendStart{Scope: j.Scope, Events: 1, EventType: j.EventType}
 		ctx, began := o.sendStarted(t.Context(), start)
 		o.eventsStored(began, 1, err)
 		o.claimed(began, 1, 1, err)
-		ctx = o.attemptStarted(ctx, j, "host.example")
+		ctx = o.attemptStarted(ctx, j, to)
 		dest = dest.withTrace(o.traceOf(ctx))
-		o.attemptDone(ctx, j, "host.example", r, r.Outcome)
+		o.attemptDone(ctx, j, to, r, r.Outcome)
 		o.settled(began, 1, err)
 		o.exhausted(Exhaustion{})
 		o.endpointDisabled(EndpointDisabled{})
