@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"time"
 
+	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	semconv "go.opentelemetry.io/otel/semconv/v1.43.0"
@@ -45,7 +46,7 @@ func Middleware(v *verifier.Verifier, next http.Handler, o *Options) http.Handle
 		}
 		ctx, span := tracer.Start(ctx, "verify", how...)
 		if err == nil {
-			span.SetAttributes(semconv.MessagingMessageID(event.ID), semconv.MessagingDestinationName(event.Type), semconv.MessagingMessageBodySize(len(event.Body)))
+			span.SetAttributes(eventAttributes(event)...)
 		} else {
 			span.SetAttributes(semconv.ErrorTypeKey.String(verifyErrorType(err)))
 			span.SetStatus(codes.Error, "")
@@ -53,6 +54,17 @@ func Middleware(v *verifier.Verifier, next http.Handler, o *Options) http.Handle
 		span.End()
 		guarded.ServeHTTP(w, r.WithContext(ctx))
 	})
+}
+
+func eventAttributes(e verifier.Event) []attribute.KeyValue {
+	attrs := []attribute.KeyValue{semconv.MessagingMessageBodySize(len(e.Body))}
+	if e.ID != "" {
+		attrs = append(attrs, semconv.MessagingMessageID(e.ID))
+	}
+	if e.Type != "" {
+		attrs = append(attrs, semconv.MessagingDestinationName(e.Type))
+	}
+	return attrs
 }
 
 // verifyErrorType is why a request is refused, in a word.

@@ -94,9 +94,9 @@ func newWorld(t *testing.T) *world {
 		if w.fail.Add(-1) >= 0 {
 			rw.WriteHeader(http.StatusServiceUnavailable)
 		}
-		event, ok := verifier.FromContext(r.Context())
-		require.True(t, ok)
-		require.NotEmpty(t, event.ID)
+		if event, ok := verifier.FromContext(r.Context()); !ok || event.ID == "" {
+			t.Error("the handler got no event")
+		}
 		w.handled <- span.SpanContext()
 	}), &otel.Options{TracerProvider: receivers})
 	handler.Store(&guarded)
