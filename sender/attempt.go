@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -54,15 +55,22 @@ func (s *Sender) attempt(ctx context.Context, j *job) {
 		return
 	}
 	s.lanes.begin(j, now)
-	r := s.postSafely(ctx, dest, j, s.clock.at(now))
+	to := dest.request.URL
+	observed := s.observe.attemptStarted(ctx, j, to)
+	if s.cfg.TraceHeaders {
+		dest = dest.withTrace(cmp.Or(s.observe.traceOf(observed), j.Trace))
+	}
+	r := s.postSafely(observed, dest, j, s.clock.at(now))
 	after := time.Now()
 	if ctx.Err() != nil && r.Outcome != store.AttemptDelivered {
+		s.observe.attemptDone(observed, j, to, &r, store.AttemptUnknown)
 		// Cut off by Stop: whether the receiver got it nobody knows. When the lease
 		// has expired the attempt reads as unknown and the delivery is repeated.
 		s.lanes.finish(j, noAttempt, 0, after)
 		s.lanes.release(j)
 		return
 	}
+	s.observe.attemptDone(observed, j, to, &r, r.Outcome)
 	report := judge(j, schedule, s.cfg.GiveUpAfter, &r)
 	how := wentBadly
 	switch {

@@ -84,6 +84,12 @@ type Options struct {
 
 	// Hooks tell the application what happens to endpoints and deliveries.
 	Hooks Hooks
+	// Observer hears of everything, for metrics and traces.
+	Observer *Observer
+	// TraceHeaders sends each request with the headers traceparent and tracestate:
+	// those of the attempt if Observer has a TraceContext, else those that the event
+	// was stored with. They tell receivers the ids of traces, nothing more.
+	TraceHeaders bool
 	// Logger hears of trouble: endpoints disabled, secrets that can't be opened, a
 	// store that does not answer (at most once in 10 s). Default slog.Default().
 	Logger *slog.Logger

@@ -195,7 +195,7 @@ func reservedHeader(name string) bool {
 	switch name {
 	case "Host", "Content-Length", "Content-Type", "User-Agent",
 		"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect",
-		"Idempotency-Key", "X-Idempotency-Key":
+		"Idempotency-Key", "X-Idempotency-Key", "Traceparent", "Tracestate":
 		return true
 	}
 	return false

@@ -36,11 +36,15 @@ type Receipt struct {
 // store.ErrConflict. If ctx ends while the commit is under way, the error is an
 // ErrOutcomeUnknown that also wraps the context's.
 func (t *Tenant) Send(ctx context.Context, e Event) (Receipt, error) {
+	start := SendStart{Scope: t.scope, Events: 1, EventType: e.Type}
+	ctx, began := t.sender.observe.sendStarted(ctx, start)
 	m, err := t.prepare(ctx, &e)
-	if err != nil {
-		return m.receipt(), err
+	receipt := m.receipt()
+	if err == nil {
+		receipt, err = t.send(ctx, m)
 	}
-	return t.send(ctx, m)
+	t.sender.observe.sendDone(ctx, began, start, err, receipt)
+	return receipt, err
 }
 
 // send stores one prepared event.
@@ -77,6 +81,27 @@ func (s *Sender) settleMember(m *member, set *endpointSet) {
 // in the order of the events, and the error, if any is, is a *BatchError with one
 // element per event.
 func (t *Tenant) SendBatch(ctx context.Context, events []Event) ([]Receipt, error) {
+	start := SendStart{Scope: t.scope, Events: len(events), EventType: commonType(events)}
+	ctx, began := t.sender.observe.sendStarted(ctx, start)
+	receipts, err := t.sendBatch(ctx, events)
+	t.sender.observe.sendDone(ctx, began, start, err, receipts...)
+	return receipts, err
+}
+
+// commonType returns the type that all events have, or nothing.
+func commonType(events []Event) string {
+	for i := range events {
+		if events[i].Type != events[0].Type {
+			return ""
+		}
+	}
+	if len(events) == 0 {
+		return ""
+	}
+	return events[0].Type
+}
+
+func (t *Tenant) sendBatch(ctx context.Context, events []Event) ([]Receipt, error) {
 	s := t.sender
 	receipts := make([]Receipt, len(events))
 	errs := make([]error, len(events))
@@ -136,6 +161,14 @@ func (t *Tenant) SendBatch(ctx context.Context, events []Event) ([]Receipt, erro
 // An error about the event (ErrInvalidEvent, store.ErrConflict) leaves the
 // transaction as it was. After any other error roll back.
 func (t *Tenant) SendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, error) {
+	start := SendStart{Scope: t.scope, Events: 1, EventType: e.Type, InTx: true}
+	ctx, began := t.sender.observe.sendStarted(ctx, start)
+	receipt, err := t.sendTx(ctx, tx, e)
+	t.sender.observe.sendDone(ctx, began, start, err, receipt)
+	return receipt, err
+}
+
+func (t *Tenant) sendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, error) {
 	s := t.sender
 	if tx == nil || tx.Store() != s.st {
 		return Receipt{}, ErrForeignTx
@@ -148,7 +181,7 @@ func (t *Tenant) SendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, err
 	before := time.Now()
 	read, failed := tx.EndpointSet(ctx, t.scope)
 	s.clock.learn(read.Now, before, time.Now())
-	m, err := t.member(&e)
+	m, err := t.member(ctx, &e)
 	receipt := m.receipt()
 	if err = cmp.Or(err, failed); err != nil {
 		return receipt, err
@@ -172,12 +205,12 @@ func (t *Tenant) prepare(ctx context.Context, e *Event) (*member, error) {
 		return nil, t.err
 	}
 	asked := t.sender.clock.ask(ctx, t.sender.st)
-	m, err := t.member(e)
+	m, err := t.member(ctx, e)
 	return m, cmp.Or(err, ctx.Err(), asked)
 }
 
 // member is prepare for when the store's time is known.
-func (t *Tenant) member(e *Event) (*member, error) {
+func (t *Tenant) member(ctx context.Context, e *Event) (*member, error) {
 	s := t.sender
 	ev, err := e.prepare(s.clock.at(time.Now()), randomEventID, s.cfg.MaxEnvelope, false)
 	if err == nil && !s.cfg.catalogue.knows(e.Type) {
@@ -187,6 +220,7 @@ func (t *Tenant) member(e *Event) (*member, error) {
 		return nil, err
 	}
 	ev.Scope = t.scope
+	ev.Trace = s.observe.traceOf(ctx)
 	m := newMember(ev)
 	m.ownID = e.ID == ""
 	return m, nil
@@ -293,7 +327,7 @@ func (s *Sender) handOver(m *member, set *endpointSet, endpoint int64) {
 	s.dispatch(&job{
 		Claimed: store.Claimed{
 			ID: store.DeliveryID{Event: m.result.Event, Endpoint: endpoint}, Token: 1, Scope: m.event.Scope,
-			EventID: m.event.ID, EventType: m.event.Type, ContentType: m.event.ContentType, Body: m.event.Body,
+			EventID: m.event.ID, EventType: m.event.Type, ContentType: m.event.ContentType, Body: m.event.Body, Trace: m.event.Trace,
 			EndpointVersion: set.members[i].endpoint.Version, Attempt: 1,
 		},
 		endpoint:  set.members[i].endpoint,

@@ -42,6 +42,8 @@ type Sender struct {
 	settler *settler
 	workers *workers
 	hooks   *hookRunner
+	observe *observing
+	counts  *counters
 	upkeep  *upkeep
 	trouble *trouble
 	wake    chan struct{}
@@ -81,7 +83,9 @@ func New(st store.Store, o *Options) (*Sender, error) {
 	s.Tenant = Tenant{sender: s, scope: store.Scope{Mode: store.Live}}
 	s.cache = newEndpointCache(cfg, st)
 	s.lanes = newLanes(cfg.MaxInFlight)
-	s.enqueue = &enqueuer{st: st, owner: cfg.owner, lease: cfg.Lease}
+	s.observe = newObserving(cfg.Observer, s.log)
+	s.counts = newCounters()
+	s.enqueue = &enqueuer{st: st, observe: s.observe, owner: cfg.owner, lease: cfg.Lease}
 	s.trouble = &trouble{log: s.log}
 	s.settler = newSettler(s)
 	s.workers = newWorkers(s)

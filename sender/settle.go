@@ -178,10 +178,12 @@ func (t *settler) commit(ctx context.Context, batch []report) bool {
 	}
 	limited, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
+	began := time.Now()
 	results, err := t.s.st.Settle(limited, settlements)
 	if err == nil && len(results) != len(batch) {
 		err = fmt.Errorf("sender: the store gave %d results for %d reports", len(results), len(batch))
 	}
+	t.s.observe.settled(began, len(batch), err)
 	switch {
 	case errors.Is(err, store.ErrClosed):
 		t.s.trouble.report("hookpost: the store was closed before results were recorded", err)
@@ -208,11 +210,12 @@ func (s *Sender) settled(r *report, done store.Settled) {
 	if done.Accepted && r.Verdict == store.Retry {
 		s.upkeep.retryIn(r.Delay)
 	}
-	if done.Accepted && r.Verdict == store.Exhaust && s.cfg.Hooks.DeliveryExhausted != nil && !r.Quiet {
-		s.tellExhausted(r)
+	if done.Accepted && r.Verdict == store.Exhaust {
+		s.exhausted(r)
 	}
+	s.counts.count(r, done)
 	if done.Disabled {
-		s.disabled(r.job.endpoint, r.DisableReason)
+		s.disabled(r.job.endpoint, r.DisableReason, nil)
 	}
 	if done.Recovered && s.clock.at(time.Now()).Sub(done.FailingSince) >= recoveredAfter {
 		s.recovered(r.job, done.FailingSince)
@@ -220,7 +223,7 @@ func (s *Sender) settled(r *report, done store.Settled) {
 	s.lanes.release(r.job)
 }
 
-func (s *Sender) tellExhausted(r *report) {
+func (s *Sender) exhausted(r *report) {
 	d := Exhaustion{
 		Scope: r.job.Scope, Delivery: r.ID, EventID: r.job.EventID, EventType: r.job.EventType, Reason: r.Reason,
 	}
@@ -230,17 +233,29 @@ func (s *Sender) tellExhausted(r *report) {
 	if r.Attempt != nil {
 		d.LastStatus = r.Attempt.Status
 	}
-	hook := s.cfg.Hooks.DeliveryExhausted
-	s.hooks.enqueue(func(ctx context.Context) { hook(ctx, d) })
+	s.observe.exhausted(d)
+	if r.Quiet {
+		return // a test event; who asked for it will look
+	}
+	s.log.Warn("hookpost: delivery exhausted", "event", d.EventID, "type", d.EventType, "endpoint", d.EndpointID,
+		"tenant", d.Tenant, "mode", d.Mode, "delivery", d.Delivery, "attempts", r.job.Attempt, "status", d.LastStatus, "reason", d.Reason)
+	if hook := s.cfg.Hooks.DeliveryExhausted; hook != nil {
+		s.hooks.enqueue(func(ctx context.Context) { hook(ctx, d) })
+	}
 }
 
-// disabled is called when the Sender has disabled an endpoint by itself. Attributes
-// go into the log.
-func (s *Sender) disabled(ep *liveEndpoint, reason string, attrs ...any) {
+// disabled is called when the Sender has disabled an endpoint by itself. h is its
+// health if that was the reason.
+func (s *Sender) disabled(ep *liveEndpoint, reason string, h *store.Health) {
 	ep.off.Store(true)
 	s.cache.forget(ep.Scope)
-	attrs = append([]any{"endpoint", ep.ID, "tenant", ep.Tenant, "mode", ep.Mode, "reason", reason}, attrs...)
-	s.log.Warn("hookpost: endpoint disabled", attrs...)
+	if h == nil {
+		s.log.Warn("hookpost: endpoint disabled", "endpoint", ep.ID, "tenant", ep.Tenant, "mode", ep.Mode, "reason", reason)
+	} else {
+		s.log.Warn("hookpost: endpoint disabled for failing", "endpoint", ep.ID, "tenant", ep.Tenant, "mode", ep.Mode, "reason", reason,
+			"failing_since", h.FailingSince, "failures", h.Failures, "last_success", h.LastSuccess)
+	}
+	s.observe.endpointDisabled(EndpointDisabled{ep.Scope, ep.ID, reason})
 	if hook := s.cfg.Hooks.EndpointDisabled; hook != nil {
 		s.tellEndpoint(ep.Scope, ep.ID, hook)
 	}
@@ -248,6 +263,7 @@ func (s *Sender) disabled(ep *liveEndpoint, reason string, attrs ...any) {
 
 func (s *Sender) recovered(j *job, since time.Time) {
 	s.log.Info("hookpost: endpoint recovered", "endpoint", j.endpoint.ID, "tenant", j.Tenant, "mode", j.Mode, "failing_since", since)
+	s.observe.endpointRecovered(EndpointRecovered{j.Scope, j.endpoint.ID, since})
 	if hook := s.cfg.Hooks.EndpointRecovered; hook != nil {
 		s.tellEndpoint(j.Scope, j.endpoint.ID, func(ctx context.Context, ep store.Endpoint) { hook(ctx, ep, since) })
 	}

@@ -31,9 +31,10 @@ const (
 // arrive while a commit is under way go together in the next. It has a goroutine
 // only while there is something to store.
 type enqueuer struct {
-	st    store.Queue
-	owner int64
-	lease time.Duration
+	st      store.Queue
+	observe *observing
+	owner   int64
+	lease   time.Duration
 
 	mu      sync.Mutex
 	pending []*member
@@ -184,10 +185,12 @@ func (q *enqueuer) commit(c *commit) error {
 			c.begun = time.Now()
 		}
 		p.Repeat = c.repeat
+		tried := time.Now()
 		results, err := q.st.Enqueue(ctx, p)
 		if err == nil && len(results) != len(c.batch) {
 			err = fmt.Errorf("sender: the store gave %d results for %d events", len(results), len(c.batch))
 		}
+		q.observe.eventsStored(tried, len(c.batch), err)
 		if err == nil {
 			for i, m := range c.batch {
 				m.result, m.begun, m.repeated = results[i], c.begun, c.repeat

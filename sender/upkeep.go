@@ -50,7 +50,11 @@ func newUpkeep(s *Sender) *upkeep {
 		return n, err
 	})}
 	u.expire = task{name: "expire", every: 30 * time.Second, step: u.counting(func(ctx context.Context) (int, error) {
-		return s.st.Expire(ctx, s.cfg.GiveUpAfter, upkeepStep)
+		n, err := s.st.Expire(ctx, s.cfg.GiveUpAfter, upkeepStep)
+		if n > 0 {
+			s.log.Warn("hookpost: deliveries exhausted whose time ended while their endpoint was disabled", "count", n)
+		}
+		return n, err
 	})}
 	u.fanOut = task{name: "fan out", every: 5 * time.Second, step: u.counting(func(ctx context.Context) (int, error) {
 		n, err := s.st.FanOut(ctx, upkeepStep)
@@ -69,6 +73,7 @@ func newUpkeep(s *Sender) *upkeep {
 	}}
 	u.forget = task{name: "forget", every: time.Minute, step: func(context.Context) (bool, error) {
 		s.lanes.forget(time.Now())
+		s.counts.forget(time.Now())
 		return false, nil
 	}}
 	u.tasks = []*task{&u.promote, &u.takeOver, &u.fanOut, &u.expire, &u.cancel, &u.failing, &u.prune, &u.forget}
@@ -187,8 +192,7 @@ func (u *upkeep) stepFailing(ctx context.Context) (bool, error) {
 	reason := "no success for " + days(s.cfg.DisableAfter)
 	eps, err := s.st.DisableFailing(ctx, store.FailingRule{For: s.cfg.DisableAfter, Reason: reason}, disableStep)
 	for i := range eps {
-		h := eps[i].Health
-		s.disabled(s.cache.current(&eps[i]), reason, "failing_since", h.FailingSince, "failures", h.Failures, "last_success", h.LastSuccess)
+		s.disabled(s.cache.current(&eps[i]), reason, &eps[i].Health)
 	}
 	return len(eps) >= disableStep, err
 }

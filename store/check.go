@@ -23,6 +23,9 @@ const (
 	ReasonExpired = "its time ended while the endpoint was disabled"
 )
 
+// MaxTrace is how long the trace context of an event can be, in bytes.
+const MaxTrace = 1024
+
 // maxRefs is how many references an event can have.
 const maxRefs = 8
 
@@ -99,6 +102,8 @@ func CheckEvents(events []NewEvent, repeats bool) error {
 			return fmt.Errorf("%w: event id %q is empty or not UTF-8 without NUL", ErrInvalid, ev.ID)
 		case !IsText(ev.Type) || !IsText(ev.ContentType):
 			return fmt.Errorf("%w: type or content type of event %q is not UTF-8 without NUL", ErrInvalid, ev.ID)
+		case len(ev.Trace) > MaxTrace || !IsText(ev.Trace):
+			return fmt.Errorf("%w: trace context of event %q is over %d bytes or not UTF-8 without NUL", ErrInvalid, ev.ID, MaxTrace)
 		case len(ev.Refs) > maxRefs:
 			return fmt.Errorf("%w: event %q has %d references, more than %d", ErrInvalid, ev.ID, len(ev.Refs), maxRefs)
 		case slices.ContainsFunc(ev.Refs, func(ref string) bool { return !IsText(ref) }):

@@ -18,6 +18,9 @@ type Event struct {
 	// again is the same.
 	Hash [32]byte
 	Refs []string // at most 8, never sent: filters of the log, keys for erasure
+	// Trace is the W3C trace context in which the event was sent: a traceparent, and
+	// after a space the tracestate if there is one. Empty: none. It is no part of Hash.
+	Trace string
 	// SetVersion is the version of the endpoint set that fan-out was decided on.
 	SetVersion int64
 	ErasedAt   time.Time // when the payload was pruned or erased; zero: it is there

@@ -135,4 +135,8 @@ type Log interface {
 	// The second result is where to go on and the third says that the end was
 	// reached. It returns ErrNotFound if there is no such endpoint.
 	Missed(ctx context.Context, scope Scope, q MissedQuery) ([]Event, int64, bool, error)
+
+	// Backlogs returns what endpoints have waiting, in order of Num. Its cost grows
+	// with the endpoints and the bound, and not with the deliveries stored.
+	Backlogs(ctx context.Context, scope Scope, q BacklogQuery) ([]Backlog, error)
 }

@@ -105,6 +105,7 @@ type Claimed struct {
 	ContentType string
 	Body        []byte // nil if erased
 	Erased      bool
+	Trace       string // Event.Trace
 
 	EndpointVersion int64
 

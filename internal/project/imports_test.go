@@ -37,6 +37,12 @@ var arrows = map[string][]string{
 	"verifier":              {"signing"},
 	"verifier/dedupe":       {"verifier"},
 	"verifier/verifiertest": {"verifier", "signing"},
+	"otel": {
+		"sender", "store", "verifier", "signing", "go.opentelemetry.io/otel", "go.opentelemetry.io/otel/attribute",
+		"go.opentelemetry.io/otel/codes", "go.opentelemetry.io/otel/metric", "go.opentelemetry.io/otel/propagation",
+		"go.opentelemetry.io/otel/semconv/v1.43.0", "go.opentelemetry.io/otel/semconv/v1.43.0/httpconv",
+		"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv", "go.opentelemetry.io/otel/trace",
+	},
 	"internal/netguard":     {},
 	"internal/pgserver":     {},
 	"internal/project":      {},

@@ -192,7 +192,7 @@ var importable = func() map[string]string {
 	paths := map[string]string{}
 	for _, std := range []string{
 		"context", "database/sql", "encoding/json", "errors", "fmt", "hash/fnv", "io", "log/slog",
-		"net/http", "net/http/httptest", "net/netip", "os", "testing", "time",
+		"net/http", "net/http/httptest", "net/netip", "os", "sync/atomic", "testing", "time",
 	} {
 		paths[path.Base(std)] = std
 	}

@@ -124,6 +124,7 @@ func (c *claim) take(d *delivery) {
 		ContentType:     ev.ContentType,
 		Body:            ev.Body,
 		Erased:          !ev.ErasedAt.IsZero(),
+		Trace:           ev.Trace,
 		EndpointVersion: d.endpoint.Version,
 		Attempt:         d.attempts,
 		Failures:        d.failures,

@@ -43,6 +43,9 @@ func (s *Store) forget(w *world, until time.Time, limit int) int {
 		}
 		delete(w.events, ev.ID)
 		delete(s.events, ev.Num)
+		for _, d := range ev.deliveries {
+			d.countExhausted(-1)
+		}
 		w.log[end] = nil
 		n++
 	}

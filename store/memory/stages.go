@@ -34,7 +34,8 @@ func (s *Store) toReady(d *delivery, due micros) {
 		s.open.add(ep.Num)
 		ep.oldest = noneOldest
 	}
-	d.stage, d.due = ready, due
+	d.moveTo(ready)
+	d.due = due
 	ep.oldest = min(ep.oldest, d.windowStart())
 	ep.ready.push(due, d)
 	s.ready++
@@ -42,14 +43,15 @@ func (s *Store) toReady(d *delivery, due micros) {
 
 func (s *Store) toWaiting(d *delivery, due micros) {
 	s.leave(d)
-	d.stage, d.due = waiting, due
+	d.moveTo(waiting)
+	d.due = due
 	s.waiting.push(due, d)
 }
 
 // toLease leases d, under the next token and for the next attempt.
 func (s *Store) toLease(d *delivery, now micros, owner int64, lease time.Duration) {
 	s.leave(d)
-	d.stage = leased
+	d.moveTo(leased)
 	d.token++
 	d.attempts++
 	d.owner, d.leasedAt, d.leaseEnd = owner, now, now.add(lease)
@@ -77,7 +79,22 @@ func (s *Store) finish(d *delivery, state store.State, reason string, at micros)
 		s.unchain(d)
 		d.event.pending--
 	}
+	d.countExhausted(-1)
 	d.state, d.reason, d.finished = state, reason, at
+	d.countExhausted(1)
+}
+
+// countExhausted adds n to the count of the endpoint if d is exhausted.
+func (d *delivery) countExhausted(n int) {
+	if d.state == store.Exhausted {
+		d.endpoint.exhausted += n
+	}
+}
+
+func (d *delivery) moveTo(to stage) {
+	d.endpoint.in[d.stage]--
+	d.endpoint.in[to]++
+	d.stage = to
 }
 
 // leave takes d out of the queue of its stage.
@@ -96,7 +113,7 @@ func (s *Store) leave(d *delivery) {
 		s.leases.remove(d.pos)
 		d.owner = 0
 	}
-	d.stage = nowhere
+	d.moveTo(nowhere)
 }
 
 func (s *Store) unchain(d *delivery) {

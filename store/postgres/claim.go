@@ -74,7 +74,7 @@ const claimText = `WITH RECURSIVE w(endpoint, wrapped, n, taken, bytes, cut, lan
 	RETURNING d.event, d.endpoint, d.round, d.token, d.attempts, d.failures, d.unknown, d.first_at, d.due_at
 )
 SELECT z.after, z.more, z.dead, statement_timestamp(), c.*
-FROM z LEFT JOIN (SELECT u.*, e.tenant, e.mode::int, e.id, e.type, e.content_type, e.erased_at IS NOT NULL, e.body, l.version
+FROM z LEFT JOIN (SELECT u.*, e.tenant, e.mode::int, e.id, e.type, e.content_type, e.erased_at IS NOT NULL, e.trace, e.body, l.version
 	FROM u JOIN hookpost.event e ON e.num = u.event JOIN hookpost.lane l ON l.endpoint = u.endpoint) c ON true`
 
 // Claim implements [store.Queue].
@@ -163,7 +163,7 @@ type claimRow struct {
 	event, endpoint, version                        pgtype.Int8
 	round, token, attempts, failures, unknown, mode pgtype.Int4
 	firstAt, dueAt                                  pgtype.Timestamptz
-	tenant, id, typ, contentType                    pgtype.Text
+	tenant, id, typ, contentType, trace             pgtype.Text
 	erased                                          pgtype.Bool
 	body                                            []byte
 }
@@ -174,7 +174,7 @@ func (c *claim) take(scan scanner) error {
 		c.dest = []any{
 			&c.out.After, &c.out.More, &c.dead, &c.out.Now,
 			&r.event, &r.endpoint, &r.round, &r.token, &r.attempts, &r.failures, &r.unknown, &r.firstAt, &r.dueAt,
-			&r.tenant, &r.mode, &r.id, &r.typ, &r.contentType, &r.erased, &r.body, &r.version,
+			&r.tenant, &r.mode, &r.id, &r.typ, &r.contentType, &r.erased, &r.trace, &r.body, &r.version,
 		}
 	}
 	r.body = nil
@@ -192,6 +192,7 @@ func (c *claim) take(scan scanner) error {
 		ContentType:     r.contentType.String,
 		Body:            r.body,
 		Erased:          r.erased.Bool,
+		Trace:           r.trace.String,
 		EndpointVersion: r.version.Int64,
 		Attempt:         int(r.attempts.Int32),
 		Failures:        int(r.failures.Int32),

@@ -141,7 +141,7 @@ type enqueueParts struct {
 // are drawn in the order in which they were given.
 func enqueueText(p enqueueParts) string {
 	var b strings.Builder
-	b.WriteString("WITH i AS MATERIALIZED (SELECT t.ord::int AS ord, t.tenant, t.mode, t.id, t.type, t.created, t.set_version, t.content_type, ")
+	b.WriteString("WITH i AS MATERIALIZED (SELECT t.ord::int AS ord, t.tenant, t.mode, t.id, t.type, t.created, t.set_version, t.content_type, t.trace, ")
 	if p.json {
 		b.WriteString("decode(t.hash, 'hex') AS hash, t.refs, decode(t.body, 'base64') AS body, ")
 	} else {
@@ -155,12 +155,13 @@ func enqueueText(p enqueueParts) string {
 	}
 	if p.json {
 		b.WriteString(`json_to_recordset($1::text::json -> 'events') AS t(ord int, tenant text, mode smallint, id text, type text,
-			created bigint, set_version bigint, content_type text, hash text, refs text, body text))`)
+			created bigint, set_version bigint, content_type text, hash text, refs text, trace text, body text))`)
 	} else {
 		b.WriteString(`unnest($2::int[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $10::text[],
-			$11::text[], $12::int[], $13::int[]) AS t(ord, tenant, mode, id, type, created, set_version, content_type, refs, body_at, body_size))`)
+			$11::text[], $12::int[], $13::int[], $16::text[])
+			AS t(ord, tenant, mode, id, type, created, set_version, content_type, refs, body_at, body_size, trace))`)
 	}
-	next := 16
+	next := 17
 	source := func(name, jsonColumns, arrays string, columns string, n int) string {
 		if p.json {
 			return "json_to_recordset($1::text::json -> '" + name + "') AS t(" + jsonColumns + ")"
@@ -182,9 +183,9 @@ func enqueueText(p enqueueParts) string {
 		fresh += " AND NOT EXISTS (SELECT FROM bad)"
 	}
 	b.WriteString(`, f AS MATERIALIZED (SELECT nextval('hookpost.event_num') AS num, clock_timestamp() AS at, i.* FROM i WHERE ` + fresh + `),
-		e AS (INSERT INTO hookpost.event (num, tenant, mode, id, type, created_at, stored_at, set_version, content_type, hash, refs, body)
+		e AS (INSERT INTO hookpost.event (num, tenant, mode, id, type, created_at, stored_at, set_version, content_type, hash, refs, trace, body)
 			SELECT num, tenant, mode, id, type, timestamptz 'epoch' + created * interval '1 microsecond', at, set_version, content_type, hash,
-			nullif(refs, '')::json, body FROM f ON CONFLICT (tenant, mode, id) DO NOTHING RETURNING num),
+			nullif(refs, '')::json, nullif(trace, ''), body FROM f ON CONFLICT (tenant, mode, id) DO NOTHING RETURNING num),
 		n AS MATERIALIZED (SELECT f.ord, f.num, f.at FROM f JOIN e ON e.num = f.num),
 		d AS (INSERT INTO hookpost.delivery (event, endpoint, round, due_at, created_at, state, token, attempts, owner, leased_at, lease_until, first_at)
 			SELECT n.num, t.endpoint, 0, n.at, n.at, `)
@@ -220,6 +221,7 @@ func (e *enqueuer) statement() (string, []any) {
 		created, versions       = make([]int64, n), make([]int64, n)
 		tenants, ids, types     = make([]string, n), make([]string, n), make([]string, n)
 		contentTypes, refs      = make([]string, n), make([]string, n)
+		traces                  = make([]string, n)
 		starts, sizes           = make([]int32, n), make([]int32, n)
 		hashes, bodies          = make([]byte, 0, n*sha256.Size), make([]byte, 0, e.bodyBytes())
 		targetOrds, unknownOrds []int32
@@ -234,6 +236,7 @@ func (e *enqueuer) statement() (string, []any) {
 		created[k], versions[k], contentTypes[k] = ev.CreatedAt.UnixMicro(), ev.SetVersion, ev.ContentType
 		starts[k], sizes[k], refs[k] = int32(len(bodies)+1), int32(len(ev.Body)), encodeRefs(ev.Refs)
 		hashes, bodies = append(hashes, ev.Hash[:]...), append(bodies, ev.Body...)
+		traces[k] = ev.Trace
 		parts.refs = parts.refs || len(ev.Refs) > 0
 		for _, d := range ev.For {
 			if !e.targets.knows(d.Endpoint, ev.Scope) {
@@ -254,7 +257,7 @@ func (e *enqueuer) statement() (string, []any) {
 	// The largest parameter goes first: the buffer of all grows once for it.
 	args := []any{
 		bodies, ords, tenants, modes, ids, types, created, versions, hashes, contentTypes, refs, starts, sizes,
-		e.Owner, e.Lease.Microseconds(), orEmpty(targetOrds), orEmpty(targetEnds), orEmpty(leases),
+		e.Owner, e.Lease.Microseconds(), traces, orEmpty(targetOrds), orEmpty(targetEnds), orEmpty(leases),
 	}
 	if parts.check = len(unknownOrds) > 0; parts.check {
 		args = append(args, unknownOrds, unknownEnds)

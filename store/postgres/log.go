@@ -20,7 +20,7 @@ func pageSize(n, normal, most int) int {
 	return min(n, most)
 }
 
-const eventColumns = "e.num, e.id, e.type, e.created_at, e.stored_at, e.content_type, e.hash, e.refs::text, e.set_version, e.erased_at"
+const eventColumns = "e.num, e.id, e.type, e.created_at, e.stored_at, e.content_type, e.hash, e.refs::text, e.set_version, e.erased_at, coalesce(e.trace, '')"
 
 // fromEventByID finds the event of a scope, $1 and $2, by its id, $3. It is a range
 // in order of ids because of servers that have no statistics yet: to them the index
@@ -35,7 +35,7 @@ func scanEvent(scan scanner, scope store.Scope, more ...any) (store.Event, error
 	var erased *time.Time
 	err := scan(append([]any{
 		&ev.Num, &ev.ID, &ev.Type, &ev.CreatedAt, &ev.StoredAt, &ev.ContentType, &hash, &refs,
-		&ev.SetVersion, &erased,
+		&ev.SetVersion, &erased, &ev.Trace,
 	}, more...)...)
 	if err != nil {
 		return ev, err

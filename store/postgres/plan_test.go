@@ -203,3 +203,32 @@ func requireOrdered(t *testing.T, plan string) {
 		require.False(t, strings.HasPrefix(strings.TrimPrefix(strings.TrimSpace(line), "->  "), "Sort ("), plan)
 	}
 }
+
+// TestBacklogsStopAtTheirBound asks how backlogs are counted: from the partial
+// indexes, and no further than the bound.
+func TestBacklogsStopAtTheirBound(t *testing.T) {
+	st, conn := planned(t)
+	_, err := conn.Exec(t.Context(), st.text.of("UPDATE hookpost.delivery SET endpoint = 1 WHERE endpoint <= 500"))
+	require.NoError(t, err)
+	for name, q := range map[string]struct {
+		text string
+		args []any
+	}{
+		"page":      {backlogPage, []any{"acme", int16(1), 7, int64(0), 20}},
+		"one":       {backlogOne, []any{"acme", int16(1), 7, "ep_1"}},
+		"in flight": {inFlightText, []any{7}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			plan := explainAnalyze(t, st, conn, settingsRead, q.text, q.args...)
+			require.NotContains(t, plan, "Seq Scan", plan)
+			require.NotContains(t, plan, "Bitmap", plan)
+			for line := range strings.Lines(plan) {
+				require.False(t, strings.HasPrefix(strings.TrimPrefix(strings.TrimSpace(line), "->  "), "Sort ("), plan)
+				if !strings.Contains(line, "delivery_") {
+					continue
+				}
+				require.Regexp(t, `rows=[0-7](\.\d+)? `, line, plan)
+			}
+		})
+	}
+}

@@ -213,6 +213,7 @@ type (
 		ContentType string `json:"content_type"`
 		Hash        string `json:"hash"`
 		Refs        string `json:"refs"`
+		Trace       string `json:"trace,omitempty"`
 		Body        string `json:"body"`
 	}
 	jsonTarget struct {
@@ -234,7 +235,7 @@ func (e *enqueuer) statementJSON() (text, param string, err error) {
 	for k, i := range e.open {
 		ev := &e.Events[i]
 		j := describe(k, ev)
-		j.Refs, j.Body = encodeRefs(ev.Refs), base64.StdEncoding.EncodeToString(ev.Body)
+		j.Refs, j.Trace, j.Body = encodeRefs(ev.Refs), ev.Trace, base64.StdEncoding.EncodeToString(ev.Body)
 		b.Events = append(b.Events, j)
 		parts.refs = parts.refs || len(ev.Refs) > 0
 		for _, d := range ev.For {

@@ -133,6 +133,7 @@ func (w *walk) take(l lane) error {
 			EventType:       r.text(8),
 			ContentType:     r.text(9),
 			Erased:          !r.null(10),
+			Trace:           r.text(11),
 			EndpointVersion: l.version,
 			Attempt:         int(r.int(3)) + 1,
 			Failures:        int(r.int(4)),
@@ -142,7 +143,7 @@ func (w *walk) take(l lane) error {
 			c.Elapsed = max(0, time.Duration(w.now-r.int(6))*time.Microsecond)
 		}
 		if !c.Erased {
-			if c.Body = r.blob(11); c.Body == nil {
+			if c.Body = r.blob(12); c.Body == nil {
 				c.Body = []byte{}
 			}
 		}
@@ -150,7 +151,7 @@ func (w *walk) take(l lane) error {
 		w.bytes += len(c.Body)
 		n++
 		return nil
-	}, `SELECT d.event, d.round, d.token, d.attempts, d.failures, d.unknown, d.first_at, e.id, e.type, e.content_type, e.erased_at, e.body
+	}, `SELECT d.event, d.round, d.token, d.attempts, d.failures, d.unknown, d.first_at, e.id, e.type, e.content_type, e.erased_at, e.trace, e.body
 		FROM hookpost_delivery d INDEXED BY hookpost_delivery_ready CROSS JOIN hookpost_event e ON e.num = d.event
 		WHERE d.state = 1 AND d.endpoint = ? AND coalesce(d.first_at, d.created_at) > ? ORDER BY d.due_at LIMIT ?`,
 		l.endpoint, since, min(room, w.Limit-len(w.out.Deliveries))+1)

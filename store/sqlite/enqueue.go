@@ -135,8 +135,8 @@ func (e *enqueuer) checkTargets(fresh []int) error {
 // OR FAIL spares SQLite the journal by which it would undo half a statement. The
 // transaction or savepoint around it undoes all.
 var insertEvent = newMulti(`INSERT OR FAIL INTO hookpost_event
-	(num, scope, id, type, created_at, stored_at, set_version, content_type, hash, refs, body) VALUES `,
-	"(?,?,?,?,?,?,?,?,?,?,?)", " ON CONFLICT (scope, id) DO NOTHING")
+	(num, scope, id, type, created_at, stored_at, set_version, content_type, hash, refs, trace, body) VALUES `,
+	"(?,?,?,?,?,?,?,?,?,?,?,?)", " ON CONFLICT (scope, id) DO NOTHING")
 
 // insertEvents stores the members that are new and finds out about the others.
 func (e *enqueuer) insertEvents(fresh []int) error {
@@ -155,7 +155,7 @@ func (e *enqueuer) insertEvents(fresh []int) error {
 		for k := from; k < to; k++ {
 			i := fresh[k]
 			ev := &e.Events[i]
-			var refs any
+			var refs, trace any
 			if len(ev.Refs) > 0 {
 				text, err := json.Marshal(ev.Refs)
 				if err != nil {
@@ -163,13 +163,16 @@ func (e *enqueuer) insertEvents(fresh []int) error {
 				}
 				refs = string(text)
 			}
+			if ev.Trace != "" {
+				trace = ev.Trace
+			}
 			body := ev.Body
 			if body == nil {
 				body = []byte{} // NULL is for erased ones
 			}
 			e.out[i] = store.Enqueued{Status: store.Stored, Event: last + int64(k) + 1}
 			args = append(args, e.out[i].Event, e.scopes[e.of[i]].num, ev.ID, ev.Type, ev.CreatedAt.UnixMicro(),
-				e.now, ev.SetVersion, ev.ContentType, ev.Hash[:], refs, body)
+				e.now, ev.SetVersion, ev.ContentType, ev.Hash[:], refs, trace, body)
 		}
 		n, err := e.x.exec(insertEvent.rows(to-from), args...)
 		if err != nil || n == to-from {

@@ -20,7 +20,7 @@ func pageSize(n, normal, most int) int {
 	return min(n, most)
 }
 
-const eventColumns = "e.num, e.id, e.type, e.created_at, e.stored_at, e.content_type, e.hash, e.refs, e.set_version, e.erased_at"
+const eventColumns = "e.num, e.id, e.type, e.created_at, e.stored_at, e.content_type, e.hash, e.refs, e.set_version, e.erased_at, e.trace"
 
 func scanEvent(r row, scope store.Scope) (store.Event, error) {
 	ev := store.Event{
@@ -33,6 +33,7 @@ func scanEvent(r row, scope store.Scope) (store.Event, error) {
 		ContentType: r.text(5),
 		SetVersion:  r.int(8),
 		ErasedAt:    r.time(9),
+		Trace:       r.text(10),
 	}
 	copy(ev.Hash[:], r.blob(6))
 	if !r.null(7) {
@@ -103,7 +104,7 @@ func (s *Store) Event(ctx context.Context, scope store.Scope, id string) (ev sto
 		found, err := first(c, func(r row) {
 			ev, bad = scanEvent(r, scope)
 			if ev.ErasedAt.IsZero() {
-				if ev.Body = r.blob(10); ev.Body == nil {
+				if ev.Body = r.blob(11); ev.Body == nil {
 					ev.Body = []byte{}
 				}
 			}
@@ -473,7 +474,7 @@ func (s *Store) Missed(ctx context.Context, scope store.Scope, q store.MissedQue
 			}
 			looked++
 			after = r.int(0)
-			if r.int(10) != 0 || strings.HasPrefix(r.text(2), reserved) {
+			if r.int(11) != 0 || strings.HasPrefix(r.text(2), reserved) {
 				return nil
 			}
 			if waits, err := waitsFor(c, after, ep.Num); err != nil || waits {

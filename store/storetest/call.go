@@ -83,6 +83,10 @@ func calls(w *world) []call {
 			_, _, _, err := st.Missed(ctx, s, store.MissedQuery{EndpointID: ep.ID})
 			return err
 		}},
+		{"Backlogs", func(ctx context.Context, st store.Store) error {
+			_, err := st.Backlogs(ctx, s, store.BacklogQuery{})
+			return err
+		}},
 		{"Promote", func(ctx context.Context, st store.Store) error { _, err := st.Promote(ctx, many); return err }},
 		{"TakeOver", func(ctx context.Context, st store.Store) error { _, err := st.TakeOver(ctx, many); return err }},
 		{"Expire", func(ctx context.Context, st store.Store) error { _, err := st.Expire(ctx, window, many); return err }},

@@ -42,6 +42,8 @@ var faults = map[string]fault{
 	"close is forgotten":        {"ClosedStore", func(st store.Store) store.Store { return neverCloses{st} }},
 	"pages overlap":             {"DeliveryLog", func(st store.Store) store.Store { return overlaps{st} }},
 	"reseal is undone":          {"ResealOutlivesEdits", func(st store.Store) store.Store { return undoesReseal{st} }},
+	"trace is lost":             {"TraceContext", func(st store.Store) store.Store { return losesTrace{st} }},
+	"backlog has no bound":      {"BacklogPages", func(st store.Store) store.Store { return countsAll{st} }},
 	"body is changed":           {"EventRoundTrip", func(st store.Store) store.Store { return trimsBody{st} }},
 }
 
@@ -210,4 +212,21 @@ func (s undoesReseal) UpdateEndpoint(ctx context.Context, ep store.Endpoint, act
 		out.Sealed = ep.Sealed
 	}
 	return out, err
+}
+
+type losesTrace struct{ store.Store }
+
+func (s losesTrace) Claim(ctx context.Context, p store.ClaimParams) (store.Claims, error) {
+	c, err := s.Store.Claim(ctx, p)
+	for i := range c.Deliveries {
+		c.Deliveries[i].Trace = ""
+	}
+	return c, err
+}
+
+type countsAll struct{ store.Store }
+
+func (s countsAll) Backlogs(ctx context.Context, scope store.Scope, q store.BacklogQuery) ([]store.Backlog, error) {
+	q.Bound = 1 << 20
+	return s.Store.Backlogs(ctx, scope, q)
 }

@@ -122,6 +122,8 @@ func suite() []check {
 		healthChecks(),
 		logChecks(),
 		searchChecks(),
+		traceChecks(),
+		statsChecks(),
 		replayChecks(),
 		recoverChecks(),
 		upkeepChecks(),

@@ -81,6 +81,7 @@ CREATE TABLE hookpost.event (
   content_type text NOT NULL,
   hash         bytea NOT NULL,
   refs         json,
+  trace        text,                    -- W3C trace context: traceparent, a space, tracestate
   body         bytea                    -- NULL once erased
 );
 ALTER TABLE hookpost.event ALTER body SET STORAGE EXTERNAL;
@@ -134,6 +135,9 @@ CREATE INDEX delivery_scheduled ON hookpost.delivery (due_at) WHERE state = 0;
 CREATE INDEX delivery_ready ON hookpost.delivery (endpoint, due_at) WHERE state = 1;
 CREATE INDEX delivery_leased ON hookpost.delivery (lease_until) WHERE state = 2;
 CREATE INDEX delivery_exhausted ON hookpost.delivery (event) WHERE state = 4;
+-- For counts only.
+CREATE INDEX delivery_later ON hookpost.delivery (endpoint, due_at) WHERE state = 0;
+CREATE INDEX delivery_lost ON hookpost.delivery (endpoint) WHERE state = 4;
 
 -- Of plain successes the delivery tells.
 CREATE TABLE hookpost.attempt (

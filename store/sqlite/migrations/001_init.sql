@@ -26,6 +26,7 @@ CREATE TABLE hookpost_endpoint (
   UNIQUE (scope, id)
 );
 CREATE UNIQUE INDEX hookpost_endpoint_url ON hookpost_endpoint (scope, url_key) WHERE state <> 3;
+CREATE INDEX hookpost_endpoint_list ON hookpost_endpoint (scope);
 CREATE INDEX hookpost_endpoint_state ON hookpost_endpoint (scope, state);
 
 -- What claims ask about an endpoint, kept apart because these rows are narrow and change often.
@@ -77,6 +78,7 @@ CREATE TABLE hookpost_event (
   content_type TEXT NOT NULL,
   hash         BLOB NOT NULL,
   refs         TEXT,                    -- JSON
+  trace        TEXT,                    -- W3C trace context: traceparent, a space, tracestate
   body         BLOB                     -- last: reading the rest never touches it
 );
 CREATE UNIQUE INDEX hookpost_event_id ON hookpost_event (scope, id);
@@ -127,6 +129,9 @@ CREATE INDEX hookpost_delivery_scheduled ON hookpost_delivery (due_at) WHERE sta
 CREATE INDEX hookpost_delivery_ready ON hookpost_delivery (endpoint, due_at) WHERE state = 1;
 CREATE INDEX hookpost_delivery_leased ON hookpost_delivery (lease_until) WHERE state = 2;
 CREATE INDEX hookpost_delivery_exhausted ON hookpost_delivery (event) WHERE state = 4;
+-- For counts only.
+CREATE INDEX hookpost_delivery_later ON hookpost_delivery (endpoint, due_at) WHERE state = 0;
+CREATE INDEX hookpost_delivery_lost ON hookpost_delivery (endpoint) WHERE state = 4;
 
 -- Of plain successes the delivery tells.
 CREATE TABLE hookpost_attempt (
