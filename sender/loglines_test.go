@@ -85,7 +85,9 @@ func loggedLines(t *testing.T) []logLine {
 					line.keys = strings.TrimSpace(line.keys + " " + text)
 				}
 			}
-			lines = append(lines, line)
+			if !slices.Contains(lines, line) {
+				lines = append(lines, line)
+			}
 			return true
 		})
 	}
