@@ -63,8 +63,9 @@ func newUpkeep(s *Sender) *upkeep {
 		return s.st.CancelDeleted(ctx, upkeepStep)
 	})}
 	u.failing = task{name: "disable failing", every: time.Minute, step: u.stepFailing}
+	retention := store.Retention{Payloads: s.cfg.KeepPayloads, Responses: s.cfg.KeepResponses, Log: s.cfg.KeepLog}
 	u.prune = task{name: "prune", every: time.Minute, breath: pruneBreath, step: func(ctx context.Context) (bool, error) {
-		n, err := s.st.Prune(ctx, store.Retention{Payloads: s.cfg.KeepPayloads, Log: s.cfg.KeepLog}, pruneStep)
+		n, err := s.st.Prune(ctx, retention, pruneStep)
 		return n >= pruneStep, err
 	}}
 	u.forget = task{name: "forget", every: time.Minute, step: func(context.Context) (bool, error) {

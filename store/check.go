@@ -21,6 +21,7 @@ const (
 const (
 	ReasonDeleted = "the endpoint was deleted"
 	ReasonExpired = "its time ended while the endpoint was disabled"
+	ReasonErased  = "the event was erased"
 )
 
 // maxRefs is how many references an event can have.

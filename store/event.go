@@ -17,7 +17,7 @@ type Event struct {
 	// Hash is the SHA-256 of type and data: what decides whether an event sent
 	// again is the same.
 	Hash [32]byte
-	Refs []string // at most 8, never sent: filters of the log, keys for erasure
+	Refs []string // at most 8, never sent: filters of the log, keys for erasure; nil once erased by request
 	// SetVersion is the version of the endpoint set that fan-out was decided on.
 	SetVersion int64
 	ErasedAt   time.Time // when the payload was pruned or erased; zero: it is there
