@@ -11,20 +11,24 @@ import (
 const settled = `NOT EXISTS (SELECT 1 FROM hookpost_delivery d WHERE d.event = e.num AND d.state <= 2)
 	AND NOT EXISTS (SELECT 1 FROM hookpost_fanout f WHERE f.event = e.num)`
 
-// Prune implements [store.Upkeep]. It counts events, and removes each with all
-// that belongs to it. The file does not shrink: SQLite uses the room again.
+// Prune implements [store.Upkeep]. The file does not shrink: SQLite uses the room
+// again.
 func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (int, error) {
 	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
 	var forget, erase []int64
+	var silence []attemptKey
 	var now int64
 	err := s.read(ctx, func(c *conn) (err error) {
 		now = s.now()
-		forget, erase, err = s.outdated(c, r, now, limit)
+		if forget, erase, err = s.outdated(c, r, now, limit); err != nil {
+			return err
+		}
+		silence, err = oldAnswers(c, r, now, limit-len(forget)-len(erase))
 		return err
 	})
-	if err != nil || len(forget)+len(erase) == 0 {
+	if err != nil || len(forget)+len(erase)+len(silence) == 0 {
 		return 0, err
 	}
 	n := 0
@@ -46,12 +50,38 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (int, e
 			}
 			n += k
 		}
+		for _, a := range silence {
+			k, err := c.exec(`UPDATE hookpost_attempt SET response_header = NULL, response_body = NULL
+				WHERE event = ? AND endpoint = ? AND round = ? AND n = ? AND `+hasAnswer, a.event, a.endpoint, a.round, a.n)
+			if err != nil {
+				return err
+			}
+			n += k
+		}
 		return nil
 	})
 	if err != nil {
 		return 0, err
 	}
 	return n, nil
+}
+
+// hasAnswer is the condition that an attempt has a header or body of an answer.
+const hasAnswer = "(response_header IS NOT NULL OR response_body IS NOT NULL)"
+
+type attemptKey struct{ event, endpoint, round, n int64 }
+
+// oldAnswers finds attempts whose answers are older than r says.
+func oldAnswers(c *conn, r store.Retention, now int64, limit int) (keys []attemptKey, err error) {
+	if r.Responses <= 0 || limit <= 0 {
+		return nil, nil
+	}
+	err = c.query(func(r row) error {
+		keys = append(keys, attemptKey{r.int(0), r.int(1), r.int(2), r.int(3)})
+		return nil
+	}, `SELECT event, endpoint, round, n FROM hookpost_attempt INDEXED BY hookpost_attempt_answer
+		WHERE `+hasAnswer+` AND started_at <= ? ORDER BY started_at LIMIT ?`, now-r.Responses.Microseconds(), limit)
+	return keys, err
 }
 
 // outdated finds what is older than r says, without a lock.
@@ -106,16 +136,8 @@ func forgetEvent(x execer, num int64) (bool, error) {
 	if err != nil || !found {
 		return false, err
 	}
-	if refs != nil {
-		var list []string
-		if err := json.Unmarshal(refs, &list); err != nil {
-			return false, err
-		}
-		for _, ref := range list {
-			if _, err := x.exec("DELETE FROM hookpost_ref WHERE scope = ? AND ref = ? AND event = ?", scope, ref, num); err != nil {
-				return false, err
-			}
-		}
+	if err := deleteRefs(x, scope, num, refs); err != nil {
+		return false, err
 	}
 	for _, q := range []string{
 		"DELETE FROM hookpost_attempt WHERE event = ?",
@@ -127,4 +149,21 @@ func forgetEvent(x execer, num int64) (bool, error) {
 		}
 	}
 	return true, nil
+}
+
+// deleteRefs removes the rows of an event's references, given as JSON.
+func deleteRefs(x execer, scope, event int64, refs []byte) error {
+	if refs == nil {
+		return nil
+	}
+	var list []string
+	if err := json.Unmarshal(refs, &list); err != nil {
+		return err
+	}
+	for _, ref := range list {
+		if _, err := x.exec("DELETE FROM hookpost_ref WHERE scope = ? AND ref = ? AND event = ?", scope, ref, event); err != nil {
+			return err
+		}
+	}
+	return nil
 }
