@@ -217,8 +217,10 @@ func eraseSelects(w *world) {
 	}
 	_, err := w.st.Erase(w.ctx(), w.scope, store.EraseParams{EventID: "evt_unknown"})
 	w.wantErr(err, store.ErrNotFound, "Erase of an unknown event")
-	if got := w.erase(w.st, store.EraseParams{Ref: "cus_%"}); got.Events != 0 {
-		w.Errorf("Erase by a reference that no event has: %+v", got)
+	for _, unknown := range []string{"cus_%", "cus\x00ann"} {
+		if got := w.erase(w.st, store.EraseParams{Ref: unknown}); got.Events != 0 {
+			w.Errorf("Erase by the reference %q, which no event has: %+v", unknown, got)
+		}
 	}
 	for _, ev := range []store.NewEvent{ann, both, bob, none} {
 		w.wantKept(ev)
