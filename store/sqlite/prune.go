@@ -34,17 +34,16 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (int, e
 	n := 0
 	err = s.write(ctx, func(c *conn) error {
 		n = 0
-		for _, num := range forget {
-			ok, err := forgetEvent(c, num)
+		for _, r := range runs(forget) {
+			k, err := forgetEvents(c, r)
 			if err != nil {
 				return err
 			}
-			if ok {
-				n++
-			}
+			n += k
 		}
-		for _, num := range erase {
-			k, err := c.exec("UPDATE hookpost_event AS e SET body = NULL, erased_at = ? WHERE e.num = ? AND e.erased_at IS NULL AND "+settled, now, num)
+		for _, r := range runs(erase) {
+			k, err := c.exec("UPDATE hookpost_event AS e SET body = NULL, erased_at = ? WHERE e.num BETWEEN ? AND ? AND e.erased_at IS NULL AND "+settled,
+				now, r.first, r.last)
 			if err != nil {
 				return err
 			}
@@ -126,29 +125,58 @@ func (s *Store) outdated(c *conn, r store.Retention, now int64, limit int) (forg
 	return forget, erase, err
 }
 
-// forgetEvent removes an event with all that belongs to it, unless something of
-// it is pending again.
-func forgetEvent(x execer, num int64) (bool, error) {
-	var scope int64
-	var refs []byte
-	found, err := first(x, func(r row) { scope, refs = r.int(0), r.blob(1) },
-		"SELECT e.scope, e.refs FROM hookpost_event e WHERE e.num = ? AND "+settled, num)
-	if err != nil || !found {
-		return false, err
-	}
-	if err := deleteRefs(x, scope, num, refs); err != nil {
-		return false, err
-	}
-	for _, q := range []string{
-		"DELETE FROM hookpost_attempt WHERE event = ?",
-		"DELETE FROM hookpost_delivery WHERE event = ?",
-		"DELETE FROM hookpost_event WHERE num = ?",
-	} {
-		if _, err := x.exec(q, num); err != nil {
-			return false, err
+// numRun is a run of numbers without a gap.
+type numRun struct{ first, last int64 }
+
+// runs divides numbers in rising order. Old events mostly have numbers without gaps,
+// and a run costs hardly more than one of them.
+func runs(nums []int64) (list []numRun) {
+	for _, num := range nums {
+		if n := len(list); n > 0 && list[n-1].last+1 == num {
+			list[n-1].last = num
+		} else {
+			list = append(list, numRun{num, num})
 		}
 	}
-	return true, nil
+	return list
+}
+
+// forgetEvents removes the events of a run with all that belongs to them, but for
+// those of which something is pending again. It returns how many there were.
+func forgetEvents(x execer, r numRun) (int, error) {
+	type referring struct {
+		scope, num int64
+		refs       []byte
+	}
+	var nums []int64
+	var refs []referring
+	err := x.query(func(r row) error {
+		nums = append(nums, r.int(0))
+		if !r.null(2) {
+			refs = append(refs, referring{r.int(1), r.int(0), r.blob(2)})
+		}
+		return nil
+	}, "SELECT e.num, e.scope, e.refs FROM hookpost_event e WHERE e.num BETWEEN ? AND ? AND "+settled, r.first, r.last)
+	if err != nil {
+		return 0, err
+	}
+	for _, ev := range refs {
+		if err := deleteRefs(x, ev.scope, ev.num, ev.refs); err != nil {
+			return 0, err
+		}
+	}
+	for _, r := range runs(nums) {
+		for _, text := range []string{
+			"DELETE FROM hookpost_attempt WHERE event BETWEEN ? AND ?",
+			"DELETE FROM hookpost_delivery WHERE event BETWEEN ? AND ?",
+			"DELETE FROM hookpost_event WHERE num BETWEEN ? AND ?",
+		} {
+			if _, err := x.exec(text, r.first, r.last); err != nil {
+				return 0, err
+			}
+		}
+	}
+	return len(nums), nil
 }
 
 // deleteRefs removes the rows of an event's references, given as JSON.
