@@ -188,6 +188,9 @@ type clientDelivery struct {
 
 // begin checks everything that can be checked without a request.
 func (c *Client) begin(target Target, event Event) (*clientDelivery, error) {
+	if event.Delay != 0 {
+		return nil, badEvent("Delay", "is %s; a Client has no store for it to wait in and sends at once", event.Delay)
+	}
 	u, err := parseEndpointURL(target.URL, urlRules{requireHTTPS: c.opts.RequireHTTPS})
 	if err != nil {
 		return nil, err

@@ -89,6 +89,11 @@ type Event struct {
 
 	// ContentType describes the request body. Default: application/json.
 	ContentType string
+
+	// Delay is how much later than now, by the store's clock, the event is sent; at most
+	// 30 days. Which endpoints it is for is decided now. The time after which a delivery
+	// is given up begins with the first attempt. Default: at once.
+	Delay time.Duration
 }
 
 // prepare checks the event and builds the request body. The caller adds the

@@ -95,6 +95,9 @@ func (x *Explanation) fromDelivery() {
 		if d.Reason == "" {
 			x.Text = "Cancelled."
 		}
+		if d.Reason == store.ReasonErased {
+			x.erased()
+		}
 	case store.Pending:
 		x.Why = WhyPending
 		switch {
@@ -104,6 +107,8 @@ func (x *Explanation) fromDelivery() {
 			x.Text = fmt.Sprintf("Attempt %d is under way.", d.Attempts)
 		case x.Endpoint.State == store.Disabled:
 			x.Text = "Waiting: the endpoint is disabled" + because(x.Endpoint.Reason) + "."
+		case d.Attempts == 0 && d.DueAt.After(d.CreatedAt):
+			x.Text = fmt.Sprintf("To be sent later, at %s.", clockTime(d.DueAt))
 		default:
 			x.Text = fmt.Sprintf("Due at %s, after %s so far.", clockTime(d.DueAt), tries)
 		}

@@ -23,6 +23,7 @@ const (
 	minLeaseMargin      = time.Second
 	defaultFailingAfter = 5 * 24 * time.Hour
 	defaultPayloadDays  = 30 * 24 * time.Hour
+	defaultResponseDays = 30 * 24 * time.Hour
 	defaultLogDays      = 90 * 24 * time.Hour
 )
 
@@ -76,11 +77,14 @@ type Options struct {
 	// DisableAfter disables an endpoint that has only failed for this long, while
 	// another one succeeded. Default 5 days; negative: never.
 	DisableAfter time.Duration
-	// KeepPayloads and KeepLog say how long events' bodies and the delivery log are
-	// kept. Defaults 30 and 90 days; negative: forever. A pruned event's id is
-	// forgotten: sent again it is a new event.
-	KeepPayloads time.Duration
-	KeepLog      time.Duration
+	// KeepPayloads, KeepResponses and KeepLog say how long events' bodies, the headers
+	// and bodies of failed attempts' answers, and the delivery log are kept. Defaults
+	// 30, 30 and 90 days; negative: forever, though the log takes what belongs to it
+	// along. Payloads and log count from when the event was stored, and what is still
+	// pending is kept. A pruned event's id is forgotten: sent again it is a new event.
+	KeepPayloads  time.Duration
+	KeepResponses time.Duration
+	KeepLog       time.Duration
 
 	// Hooks tell the application what happens to endpoints and deliveries.
 	Hooks Hooks
@@ -168,6 +172,7 @@ func newConfig(st store.Store, o *Options) (*config, error) {
 	}
 	def(&c.DisableAfter, defaultFailingAfter)
 	def(&c.KeepPayloads, defaultPayloadDays)
+	def(&c.KeepResponses, defaultResponseDays)
 	def(&c.KeepLog, defaultLogDays)
 	for _, keep := range []struct {
 		name string

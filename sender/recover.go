@@ -2,9 +2,7 @@ package sender
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -18,8 +16,7 @@ type Recovery struct {
 	EndpointID string
 	Type       string    // event type, exact
 	From, To   time.Time // when the event was stored: From <= t < To
-	// Missed also sends events that fired while the endpoint was disabled and that
-	// it would have been sent otherwise. It needs an EndpointID.
+	// Missed also does what BackFill does. It needs an EndpointID.
 	Missed bool
 	// DryRun counts and changes nothing.
 	DryRun bool
@@ -38,7 +35,7 @@ type RecoverReport struct {
 
 // Recover replays what was exhausted: of an enabled endpoint, every exhausted
 // delivery of an event that was not delivered and is not pending since gets a new
-// delivery, and pending ones become due now. It works in steps, at the Rate if
+// delivery, and those that wait for a retry become due now. It works in steps, at the Rate if
 // given; when ctx ends it stops between two of them and returns what was done so
 // far. Run again it goes on, and nothing is sent twice.
 func (t *Tenant) Recover(ctx context.Context, r Recovery) (RecoverReport, error) {
@@ -52,23 +49,14 @@ func (t *Tenant) Recover(ctx context.Context, r Recovery) (RecoverReport, error)
 		return report, fmt.Errorf("%w: Recovery.Missed needs an EndpointID", store.ErrInvalid)
 	}
 	s := t.sender
+	pace := pace{s: s, rate: r.Rate, dryRun: r.DryRun}
 	step := func(n int) error {
-		if n > 0 && !r.DryRun {
-			s.Wake()
-		}
 		if r.Progress != nil {
 			r.Progress(report)
 		}
-		if r.Rate > 0 && !r.DryRun && n > 0 {
-			return sleep(ctx, time.Duration(n)*time.Second/time.Duration(r.Rate))
-		}
-		return ctx.Err()
+		return pace.next(ctx, n)
 	}
-	limit := recoverStep
-	if r.Rate > 0 && !r.DryRun {
-		limit = min(limit, max(1, r.Rate/10)) // steps of a tenth of a second
-	}
-	p := store.RecoverParams{EndpointID: r.EndpointID, Type: r.Type, From: r.From, To: r.To, DryRun: r.DryRun, Limit: limit}
+	p := store.RecoverParams{EndpointID: r.EndpointID, Type: r.Type, From: r.From, To: r.To, DryRun: r.DryRun, Limit: pace.step()}
 	for {
 		done, err := s.st.Recover(ctx, t.scope, p)
 		if err != nil {
@@ -87,60 +75,38 @@ func (t *Tenant) Recover(ctx context.Context, r Recovery) (RecoverReport, error)
 	if !r.Missed {
 		return report, nil
 	}
-	return report, t.recoverMissed(ctx, r, limit, &report.Missed, step)
+	missed := Missed{EndpointID: r.EndpointID, Type: r.Type, From: r.From, To: r.To, DryRun: r.DryRun}
+	return report, t.backFill(ctx, &missed, pace.step(), func(n int) error {
+		report.Missed += n
+		return step(n)
+	})
 }
 
-// recoverMissed sends what fired while the endpoint was disabled.
-func (t *Tenant) recoverMissed(ctx context.Context, r Recovery, limit int, count *int, step func(int) error) error {
-	s := t.sender
-	ep, err := s.st.Endpoint(ctx, t.scope, r.EndpointID)
-	if err != nil {
-		return err
+// pace bounds the steps of work that makes many deliveries due.
+type pace struct {
+	s      *Sender
+	rate   int // deliveries a second; 0: as fast as it goes
+	dryRun bool
+}
+
+// step is how much one step may do.
+func (p pace) step() int {
+	if p.rate > 0 && !p.dryRun {
+		return min(recoverStep, max(1, p.rate/10)) // steps of a tenth of a second
 	}
-	if ep.State != store.Enabled {
-		return fmt.Errorf("%w: %s", stateError(ep.State), r.EndpointID)
-	}
-	history, err := s.st.EndpointHistory(ctx, t.scope, r.EndpointID)
-	if err != nil {
-		return err
-	}
-	q := store.MissedQuery{EndpointID: r.EndpointID, From: r.From, To: r.To, Limit: limit}
-	for {
-		events, after, done, err := s.st.Missed(ctx, t.scope, q)
-		if err != nil {
-			return err
-		}
-		n := 0
-		for i := range events {
-			e := &events[i]
-			if r.Type != "" && e.Type != r.Type || slices.Contains(e.Refs, exampleRef) {
-				continue
-			}
-			then, existed := configAt(history, e.SetVersion)
-			wants := newSelection(then.EventTypes)
-			if !existed || then.State != store.Disabled || !wants.matches(e.Type) {
-				continue
-			}
-			if !r.DryRun {
-				_, err = s.st.Replay(ctx, t.scope, e.ID, r.EndpointID)
-				if errors.Is(err, store.ErrErased) {
-					continue
-				}
-				if err != nil {
-					return err
-				}
-			}
-			n++
-		}
-		*count += n
-		q.After = after
-		if err := step(n); err != nil {
-			return err
-		}
-		if done {
-			return nil
+	return recoverStep
+}
+
+// next ends a step that made n deliveries due: it has them claimed and waits as the
+// rate says.
+func (p pace) next(ctx context.Context, n int) error {
+	if n > 0 && !p.dryRun {
+		p.s.Wake()
+		if p.rate > 0 {
+			return sleep(ctx, time.Duration(n)*time.Second/time.Duration(p.rate))
 		}
 	}
+	return ctx.Err()
 }
 
 // configAt returns an endpoint's settings as fan-out saw them at a version of the

@@ -28,8 +28,8 @@ type Receipt struct {
 
 // Send stores an event and a delivery of it for every enabled endpoint that
 // selects its type, in one commit, and returns after that commit. Concurrent
-// Sends share commits. Deliveries start at once if this Sender is started, else
-// with the next process that is.
+// Sends share commits. Deliveries start at once, or after the event's Delay, if this
+// Sender is started, else with the next process that is.
 //
 // An event id is unique per tenant and mode. Sent again with the same type and
 // data, the receipt says Duplicate; with other content the error is a
@@ -212,6 +212,9 @@ func (t *Tenant) prepare(ctx context.Context, e *Event) (*member, error) {
 // member is prepare for when the store's time is known.
 func (t *Tenant) member(ctx context.Context, e *Event) (*member, error) {
 	s := t.sender
+	if err := checkDelay(e.Delay); err != nil {
+		return nil, err
+	}
 	ev, err := e.prepare(s.clock.at(time.Now()), randomEventID, s.cfg.MaxEnvelope, false)
 	if err == nil && !s.cfg.catalogue.knows(e.Type) {
 		err = badEvent("Type", "%q is not in Options.EventTypes", e.Type)
@@ -222,6 +225,7 @@ func (t *Tenant) member(ctx context.Context, e *Event) (*member, error) {
 	ev.Scope = t.scope
 	ev.Trace = s.observe.traceOf(ctx)
 	m := newMember(ev)
+	m.event.Delay = e.Delay
 	m.ownID = e.ID == ""
 	return m, nil
 }
@@ -266,7 +270,7 @@ func (s *Sender) match(m *member, set *endpointSet, handOff bool) {
 			}
 		}
 	}
-	handOff = handOff && len(m.event.For) <= store.MaxFanOut
+	handOff = handOff && len(m.event.For) <= store.MaxFanOut && m.event.Delay == 0
 	for i := range m.event.For {
 		m.event.For[i].Lease = handOff && s.lanes.reserve(m.event.For[i].Endpoint, now)
 	}
@@ -287,7 +291,7 @@ func (s *Sender) stored(m *member, set *endpointSet, receipt *Receipt) (bool, er
 			s.handOver(m, set, d.Endpoint)
 		case d.Lease:
 			s.lanes.unreserve(d.Endpoint, time.Now())
-		case set != nil && fresh && len(m.event.For) <= store.MaxFanOut:
+		case set != nil && fresh && len(m.event.For) <= store.MaxFanOut && m.event.Delay == 0:
 			wake = s.lanes.stored(d.Endpoint, time.Now()) || wake
 		}
 	}
@@ -297,10 +301,14 @@ func (s *Sender) stored(m *member, set *endpointSet, receipt *Receipt) (bool, er
 	switch {
 	case fresh:
 		receipt.Deliveries = len(m.event.For)
-		if len(m.event.For) > store.MaxFanOut {
+		switch {
+		case len(m.event.For) > store.MaxFanOut:
 			s.upkeep.soon(&s.upkeep.fanOut)
-		} else if wake {
+		case wake:
 			s.Wake()
+		}
+		if m.event.Delay > 0 {
+			s.upkeep.retryIn(m.event.Delay)
 		}
 		return true, nil
 	case m.result.Status == store.Duplicate:

@@ -11,9 +11,12 @@ import (
 )
 
 const (
-	upkeepStep  = 1000
-	pruneStep   = 500
-	pruneBreath = 100 * time.Millisecond // between steps of pruning: sending comes first
+	upkeepStep = 1000
+	pruneStep  = 250
+	// pruneRest is how many times as long as a step of pruning took the next one waits:
+	// sending comes first.
+	pruneRest   = 12
+	pruneBreath = 10 * time.Millisecond // the least of these waits
 	disableStep = 100
 	// upkeepTimeout ends a step of a store that hangs.
 	upkeepTimeout = time.Minute
@@ -32,10 +35,13 @@ type upkeep struct {
 // task is one kind of step. After a step it is due again at once if there is more
 // to do, else after its period.
 type task struct {
-	name   string
-	every  time.Duration
-	breath time.Duration // before the next step when there is more to do
-	due    time.Time     // guarded by upkeep.mu
+	name  string
+	every time.Duration
+	// When there is more to do, the next step comes after breath, or after rest times
+	// as long as this one took, if that is longer.
+	breath time.Duration
+	rest   time.Duration
+	due    time.Time // guarded by upkeep.mu
 	step   func(context.Context) (more bool, err error)
 }
 
@@ -67,8 +73,9 @@ func newUpkeep(s *Sender) *upkeep {
 		return s.st.CancelDeleted(ctx, upkeepStep)
 	})}
 	u.failing = task{name: "disable failing", every: time.Minute, step: u.stepFailing}
-	u.prune = task{name: "prune", every: time.Minute, breath: pruneBreath, step: func(ctx context.Context) (bool, error) {
-		n, err := s.st.Prune(ctx, store.Retention{Payloads: s.cfg.KeepPayloads, Log: s.cfg.KeepLog}, pruneStep)
+	retention := store.Retention{Payloads: s.cfg.KeepPayloads, Responses: s.cfg.KeepResponses, Log: s.cfg.KeepLog}
+	u.prune = task{name: "prune", every: time.Minute, breath: pruneBreath, rest: pruneRest, step: func(ctx context.Context) (bool, error) {
+		n, err := s.st.Prune(ctx, retention, pruneStep)
 		return n >= pruneStep, err
 	}}
 	u.forget = task{name: "forget", every: time.Minute, step: func(context.Context) (bool, error) {
@@ -120,13 +127,15 @@ func (u *upkeep) turn(ctx context.Context, t *task) {
 	t.due = now.Add(t.every - rand.N(t.every/10+1)) // a step or soon may say earlier
 	u.mu.Unlock()
 	limited, cancel := context.WithTimeout(ctx, upkeepTimeout)
+	begun := time.Now()
 	more, err := t.step(limited)
+	took := time.Since(begun)
 	cancel()
 	switch {
 	case err != nil && ctx.Err() == nil && !errors.Is(err, store.ErrBusy):
 		u.s.trouble.report("hookpost: upkeep of the store fails; it will be tried again", err, "task", t.name)
 	case more:
-		u.in(t, t.breath)
+		u.in(t, max(t.breath, t.rest*took))
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 const (
 	ReasonDeleted = "the endpoint was deleted"
 	ReasonExpired = "its time ended while the endpoint was disabled"
+	ReasonErased  = "the event was erased"
 )
 
 // MaxTrace is how long the trace context of an event can be, in bytes.

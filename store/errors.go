@@ -30,6 +30,9 @@ var (
 	// way: it may or may not have happened. Repeating the call is safe where its
 	// method says so.
 	ErrUnknownCommit = errors.New("store: outcome of the commit is unknown")
+	// ErrTooMany says that a transaction was to erase more than MaxEraseTx; nothing
+	// was erased. Outside of a transaction any number is erased, in steps.
+	ErrTooMany = errors.New("store: too much to erase in one transaction")
 	// ErrClosed says that the store was closed.
 	ErrClosed = errors.New("store: closed")
 	// ErrReadOnly says that the database refuses writes.

@@ -17,7 +17,7 @@ type Event struct {
 	// Hash is the SHA-256 of type and data: what decides whether an event sent
 	// again is the same.
 	Hash [32]byte
-	Refs []string // at most 8, never sent: filters of the log, keys for erasure
+	Refs []string // at most 8, never sent: filters of the log, keys for erasure; nil once erased by request
 	// Trace is the W3C trace context in which the event was sent: a traceparent, and
 	// after a space the tracestate if there is one. Empty: none. It is no part of Hash.
 	Trace string

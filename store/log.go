@@ -50,9 +50,10 @@ type Recovered struct {
 	Done     bool // nothing is left after this step
 }
 
-// MissedQuery selects events that an endpoint never got a delivery of.
-type MissedQuery struct {
+// UndeliveredQuery selects events that an endpoint has not received.
+type UndeliveredQuery struct {
 	EndpointID string
+	Type       string    // event type, exact; empty: all
 	From, To   time.Time // when the event was stored: From <= t < To
 	After      int64     // only events whose Num is greater
 	Limit      int       // events looked at; 0 means 1000
@@ -69,6 +70,13 @@ type Activity struct {
 	Last      DeliveryID
 	LastState State
 	LastAt    time.Time
+}
+
+// Undelivered is an event that an endpoint has not received.
+type Undelivered struct {
+	Event Event // without its body
+	// Last is the delivery of the newest round; nil if there never was one.
+	Last *Delivery
 }
 
 // Log is the delivery log: what happened, and what a person decides about it.
@@ -126,15 +134,41 @@ type Log interface {
 	// endpoints, in order of Event: an exhausted delivery gets a new one in the
 	// next round, ready at once, unless a later round of the same event and
 	// endpoint exists that is delivered, pending or cancelled; a pending delivery
-	// that waits for a retry is due now. Events erased and webhook.* ones are passed
+	// that waits for a retry is due now, but not one that waits for its first
+	// attempt (see [NewEvent].Delay). Events erased and webhook.* ones are passed
 	// over. Repeating a step or a whole run creates no second delivery.
 	Recover(ctx context.Context, scope Scope, p RecoverParams) (Recovered, error)
 
-	// Missed returns events, oldest first and without bodies, of which the endpoint
-	// has no delivery in any round, whatever the reason; webhook.* ones excepted.
-	// The second result is where to go on and the third says that the end was
+	// Undelivered returns events, oldest first and without bodies, of which the
+	// endpoint has no delivery that is Delivered, whatever the reason, and webhook.*
+	// ones excepted. An event whose delivery [Upkeep.FanOut] has yet to make is passed
+	// over. The second result is where to go on and the third says that the end was
 	// reached. It returns ErrNotFound if there is no such endpoint.
-	Missed(ctx context.Context, scope Scope, q MissedQuery) ([]Event, int64, bool, error)
+	Undelivered(ctx context.Context, scope Scope, q UndeliveredQuery) ([]Undelivered, int64, bool, error)
+
+	// BackFill stores a delivery, ready at once and in round 1, of each of the events
+	// (their Event.Num) of which the endpoint has no delivery in any round and none that
+	// FanOut has yet to make, and returns how many that were. Events erased or not of
+	// the scope are passed over. However
+	// often and wherever it is called, an event gets one such delivery. It returns
+	// ErrNotFound, ErrDisabled or ErrDeleted if the endpoint can't have one.
+	BackFill(ctx context.Context, scope Scope, endpointID string, events []int64) (int, error)
+
+	// Erase does one bounded step of erasing events, in order of Num. Of each event:
+	//
+	//   - its body and its references are removed, and it is not found by them any
+	//     more; ErasedAt is set, unless it is already;
+	//   - its pending deliveries are Cancelled with ReasonErased, and those that FanOut
+	//     has yet to make are never made. An attempt under way finishes: its report is
+	//     settled as that of any cancelled delivery;
+	//   - the headers and bodies of answers to its attempts are removed. Of reports that
+	//     come later none is kept, see [Queue.Settle].
+	//
+	// The rest stays: id, type, times, hash, deliveries and attempts. So the id is not
+	// free, and the log shows what became of the event. A step ends with a whole event.
+	// Erasing again what is erased changes nothing. It returns ErrNotFound if there is
+	// no event of the EventID, and ErrInvalid as CheckErase says.
+	Erase(ctx context.Context, scope Scope, p EraseParams) (Erased, error)
 
 	// Backlogs returns what endpoints have waiting, in order of Num. Its cost grows
 	// with the endpoints and the bound, and not with the deliveries stored.

@@ -20,6 +20,9 @@ type NewEvent struct {
 	Event
 	// For lists the endpoints, each at most once.
 	For []NewDelivery
+	// Delay, if positive, is how long after the event is stored its deliveries are due.
+	// They are pending until then and none is leased, whatever For asks.
+	Delay time.Duration
 }
 
 // NewDelivery is a delivery to be stored with its event.
@@ -78,7 +81,8 @@ type ClaimParams struct {
 	// 0 means 500.
 	Endpoints int
 	// Window is the sender's GiveUpAfter. A delivery whose window ended while its
-	// endpoint was disabled is not claimed: it belongs to [Upkeep.Expire].
+	// endpoint was disabled is not claimed: it belongs to [Upkeep.Expire], which says
+	// when a window begins.
 	Window time.Duration
 }
 
@@ -208,7 +212,8 @@ type Queue interface {
 	// A member whose Event.SetVersion is not the current version of its scope's
 	// endpoint set is Stale. Else, a member whose id exists is a Duplicate or, if hash
 	// or type differ, a Conflict. All others are Stored: the event even if it is for
-	// nobody. Deliveries are due at once, leased where asked and ready otherwise;
+	// nobody. Deliveries are due at once, leased where asked and ready otherwise,
+	// unless the member has a Delay;
 	// the lists beyond MaxFanOut are kept with the event and none is leased.
 	//
 	// It writes only rows of its own. If another transaction holds up a member for
@@ -244,6 +249,9 @@ type Queue interface {
 	//
 	// A lease that somebody else has ended, by cancelling or deleting, leaves its
 	// attempt in the log as unknown until its holder reports.
+	//
+	// Of an event that was erased, the attempt is logged without the answer's header and
+	// body.
 	//
 	// A success or a counted failure resets the count of unknown attempts. Whatever a
 	// new Attempt means to its delivery, unless Quiet it tells about the endpoint: a

@@ -22,7 +22,7 @@ type Store interface {
 // Tx is a transaction of the application's, seen by the store that the
 // application's data lives beside. Stores make one from the database's own kind
 // of transaction, by a method such as (*sqlite.Store).Tx(*sql.Tx). What is
-// enqueued through it exists if and only if the application commits.
+// enqueued or erased through it is so if and only if the application commits.
 //
 // A Tx is used by one goroutine at a time, like the transaction below it.
 type Tx interface {
@@ -37,4 +37,11 @@ type Tx interface {
 	// read through the same transaction. Errors of a member leave the transaction
 	// usable; an error of the whole call may have doomed it.
 	Enqueue(ctx context.Context, events []NewEvent) ([]Enqueued, error)
+
+	// Erase is [Log.Erase] inside the transaction and of everything at once: After and
+	// Limit are ignored, and Erased.Done is true. If that is more than MaxEraseTx it
+	// returns ErrTooMany and has changed nothing. Events that were enqueued through the
+	// transaction are erased too. ErrTooMany and ErrNotFound leave the transaction
+	// usable.
+	Erase(ctx context.Context, scope Scope, p EraseParams) (Erased, error)
 }

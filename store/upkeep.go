@@ -22,7 +22,9 @@ type FailingRule struct {
 // Retention says how long things are kept. Zero or negative keeps forever.
 type Retention struct {
 	Payloads time.Duration // bodies of events, from when the event was stored
-	Log      time.Duration // events, deliveries, attempts, from when the event was stored
+	// Responses is for the headers and bodies of answers, from when the attempt began.
+	Responses time.Duration
+	Log       time.Duration // events, deliveries, attempts, from when the event was stored
 }
 
 // Upkeep holds the steps that keep the queue going. Each is bounded by limit,
@@ -30,7 +32,8 @@ type Retention struct {
 // The int results are how many rows a step changed: fewer than limit means that
 // nothing is left for now.
 type Upkeep interface {
-	// Promote makes retries ready whose time has come.
+	// Promote makes deliveries ready whose time has come: retries, and those that
+	// were to be sent later.
 	Promote(ctx context.Context, limit int) (Promoted, error)
 
 	// TakeOver ends leases that have expired: the attempt is logged as unknown,
@@ -42,7 +45,7 @@ type Upkeep interface {
 	// while their endpoint was disabled: those of disabled endpoints whose window
 	// has ended, and those of enabled ones whose window ended before the endpoint's
 	// EnabledAt. The window begins with the first attempt, or for a delivery never
-	// attempted with its creation.
+	// attempted when it was due.
 	Expire(ctx context.Context, window time.Duration, limit int) (int, error)
 
 	// FanOut turns stored lists of more than MaxFanOut endpoints into deliveries.
@@ -70,8 +73,10 @@ type Upkeep interface {
 	// No endpoint is named twice. It returns how many endpoints it changed.
 	Reseal(ctx context.Context, list []Resealed) (int, error)
 
-	// Prune erases payloads and removes whole events with their deliveries and
-	// attempts that are older than r says. Events with pending deliveries are left
-	// alone. An id that was removed is forgotten: sent again, it is a new event.
+	// Prune removes whole events with their deliveries and attempts, then payloads,
+	// then headers and bodies of answers that are older than r says. Events with
+	// pending deliveries are left alone but for the answers. An id that was removed is
+	// forgotten: sent again, it is a new event. The result counts events, and attempts
+	// that lost their answer.
 	Prune(ctx context.Context, r Retention, limit int) (int, error)
 }

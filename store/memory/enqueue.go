@@ -177,6 +177,9 @@ func newEvent(w *world, e *store.NewEvent, num int64, now micros) *event {
 	ev.Num = num
 	ev.CreatedAt = rounded(e.CreatedAt)
 	ev.StoredAt, ev.ErasedAt = now.time(), time.Time{}
+	if e.Delay > 0 {
+		ev.due = now.add(e.Delay)
+	}
 	ev.Body = bytes.Clone(e.Body)
 	ev.Refs = slices.Clone(e.Refs)
 	return ev
@@ -198,10 +201,13 @@ func (s *Store) insertEvent(w *world, ev *event, list []store.NewDelivery, p *st
 		d := ev.deliveries[i]
 		d.event, d.endpoint = ev, s.endpoint(t.Endpoint)
 		s.begin(d, stored)
-		if t.Lease && p != nil {
+		switch {
+		case ev.due != 0:
+			s.toWaiting(d, ev.due)
+		case t.Lease && p != nil:
 			s.toLease(d, now, p.Owner, p.Lease)
 			granted = true
-		} else {
+		default:
 			s.toReady(d, stored)
 		}
 	}

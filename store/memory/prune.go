@@ -7,7 +7,7 @@ import (
 	"github.com/hookpost/hookpost/store"
 )
 
-// Prune implements [store.Upkeep]. It counts events.
+// Prune implements [store.Upkeep].
 func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (int, error) {
 	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
@@ -26,7 +26,11 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (int, e
 			n += w.erase(now, now.Add(-r.Payloads), limit-n)
 		}
 	}
-	return n, nil
+	until := noneOlder
+	if r.Responses > 0 {
+		until = toMicros(now.Add(-r.Responses))
+	}
+	return n + s.forgetAnswers(until, limit-n), nil
 }
 
 // forget removes up to limit settled events stored until then.

@@ -88,6 +88,7 @@ type event struct {
 	deliveries []*delivery // by endpoint and round
 	list       []int64     // endpoints whose deliveries FanOut has yet to make, by Num
 	pending    int         // pending deliveries
+	due        micros      // of deliveries that are to be sent later; 0: at once
 }
 
 // settled reports whether nothing of the event is pending or to come.
@@ -170,7 +171,7 @@ func (d *delivery) windowStart() micros {
 	if d.first != 0 {
 		return d.first
 	}
-	return d.created
+	return d.due
 }
 
 // attempt returns the place of attempt n in the log and whether it is there.
@@ -213,9 +214,8 @@ func (d *delivery) record() store.Delivery {
 	return r
 }
 
-// isFor reports whether the event has, or is about to get, a delivery to the
-// endpoint.
-func (ev *event) isFor(endpoint int64) bool {
+// isListed reports whether the event is about to get a delivery to the endpoint.
+func (ev *event) isListed(endpoint int64) bool {
 	_, listed := slices.BinarySearch(ev.list, endpoint)
-	return listed || len(ev.rounds(endpoint)) > 0
+	return listed
 }

@@ -119,7 +119,7 @@ func (s *Store) recover(ev *event, deliveries []*delivery, dryRun bool, now micr
 			// given another one, this would not be the last.
 			r.Replayed++
 			again = append(again, d.endpoint)
-		case d.state == store.Pending && d.stage == waiting:
+		case d.stage == waiting && d.failures > 0:
 			r.Hastened++
 			if !dryRun {
 				s.toReady(d, now)
@@ -132,36 +132,4 @@ func (s *Store) recover(ev *event, deliveries []*delivery, dryRun bool, now micr
 	for _, ep := range again {
 		s.again(ev, ep, now)
 	}
-}
-
-// Missed implements [store.Log].
-func (s *Store) Missed(ctx context.Context, scope store.Scope, q store.MissedQuery) ([]store.Event, int64, bool, error) {
-	if err := s.lockScope(ctx, scope); err != nil {
-		return nil, 0, false, err
-	}
-	defer s.mu.Unlock()
-	ep, err := s.named(scope, q.EndpointID)
-	if err != nil {
-		return nil, 0, false, err
-	}
-	limit := q.Limit
-	if limit <= 0 {
-		limit = 1000
-	}
-	w := ep.world
-	after := q.After
-	var missed []store.Event
-	for i, ev := range w.log[w.after(q.After):] {
-		if i == limit {
-			return missed, after, false, nil
-		}
-		after = ev.Num
-		if strings.HasPrefix(ev.Type, reserved) || !ev.matches("", "", q.From, q.To) {
-			continue
-		}
-		if !ev.isFor(ep.Num) {
-			missed = append(missed, ev.record())
-		}
-	}
-	return missed, after, true, nil
 }

@@ -37,7 +37,7 @@ func (s *Store) settle(d *delivery, t *store.Settlement, now micros) (r store.Se
 		}
 		r.Accepted = s.settleUnasked(d, t, now)
 	} else {
-		if !d.report(t, now) {
+		if !s.report(d, t, now) {
 			return r
 		}
 		r.Accepted = s.settleAttempt(d, t, now)
@@ -124,7 +124,7 @@ func (d *delivery) answered(a *store.Attempt) {
 }
 
 // report writes the attempt to the log, unless it is there and not unknown.
-func (d *delivery) report(t *store.Settlement, now micros) bool {
+func (s *Store) report(d *delivery, t *store.Settlement, now micros) bool {
 	i, there := d.attempt(t.Attempt.N)
 	if there && d.log[i].Outcome != store.AttemptUnknown {
 		return false
@@ -132,7 +132,14 @@ func (d *delivery) report(t *store.Settlement, now micros) bool {
 	a := t.Logged()
 	a.StartedAt = now.add(-t.Ago).time()
 	a.Took = a.Took.Truncate(time.Microsecond)
-	a.ResponseHeader, a.ResponseBody = bytes.Clone(a.ResponseHeader), bytes.Clone(a.ResponseBody)
+	if d.event.ErasedAt.IsZero() {
+		a.ResponseHeader, a.ResponseBody = bytes.Clone(a.ResponseHeader), bytes.Clone(a.ResponseBody)
+	} else {
+		a.ResponseHeader, a.ResponseBody = nil, nil
+	}
+	if len(a.ResponseHeader)+len(a.ResponseBody) > 0 {
+		s.answers.add(answer{at: toMicros(a.StartedAt), d: d, n: a.N})
+	}
 	d.attempts = max(d.attempts, a.N)
 	if there {
 		d.log[i] = a

@@ -20,10 +20,16 @@ func (s *Store) begin(d *delivery, created micros) {
 
 // insert makes a delivery that is ready at once, of an event that is stored.
 func (s *Store) insert(ev *event, ep *endpoint, round int, created, due micros) *delivery {
+	d := s.add(ev, ep, round, created)
+	s.toReady(d, due)
+	return d
+}
+
+// add makes a pending delivery of no stage yet, of an event that is stored.
+func (s *Store) add(ev *event, ep *endpoint, round int, created micros) *delivery {
 	d := &delivery{event: ev, endpoint: ep, round: round}
 	ev.deliveries = slices.Insert(ev.deliveries, ev.search(ep.Num, round), d)
 	s.begin(d, created)
-	s.toReady(d, due)
 	return d
 }
 

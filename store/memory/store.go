@@ -36,6 +36,7 @@ type Store struct {
 	ready   int       // ready deliveries, of all endpoints
 	lists   []*event  // events whose fan-out is not finished, oldest first
 	deleted []*endpoint
+	answers answers // that the log keeps
 }
 
 var _ store.Store = (*Store)(nil)
@@ -62,7 +63,7 @@ func (s *Store) Close() error {
 	defer s.mu.Unlock()
 	s.closed = true
 	s.worlds, s.endpoints, s.events = nil, nil, nil
-	s.waiting, s.leases, s.lists, s.deleted = nil, nil, nil, nil
+	s.waiting, s.leases, s.lists, s.deleted, s.answers = nil, nil, nil, nil, nil
 	s.open = numberSet{}
 	return nil
 }

@@ -10,9 +10,10 @@ import (
 // ErrTxDone says that a transaction was already committed or rolled back.
 var ErrTxDone = errors.New("memory: transaction has already been committed or rolled back")
 
-// Tx is a transaction: what is enqueued through it appears at Commit, and until
-// then its event ids are blocked for everybody else, as they would be in a
-// database. It takes the place of the application's own transaction in tests.
+// Tx is a transaction: what is enqueued through it appears at Commit, and what is
+// erased goes then. Until then the ids of its events are blocked for everybody else,
+// as they would be in a database. It takes the place of the application's own
+// transaction in tests.
 //
 // Events have their numbers and times from when they were enqueued, so that a late
 // commit makes older ones appear.
@@ -21,6 +22,7 @@ type Tx struct {
 	done   chan struct{} // closed by Commit and Rollback
 	ended  bool          // guarded by store.mu
 	events []buffered
+	erased []*event // to be, at Commit
 }
 
 type buffered struct {
@@ -106,6 +108,11 @@ func (tx *Tx) Commit() error {
 		for _, b := range tx.events {
 			tx.store.insertEvent(b.world, b.event, b.list, nil, now)
 		}
+		for _, ev := range tx.erased {
+			if tx.store.events[ev.Num] == ev { // else it was pruned meanwhile
+				tx.store.eraseEvent(ev, now, new(store.Erased))
+			}
+		}
 	})
 }
 
@@ -129,7 +136,7 @@ func (tx *Tx) end(apply func()) error {
 		return store.ErrClosed
 	}
 	apply()
-	tx.events = nil
+	tx.events, tx.erased = nil, nil
 	return nil
 }
 

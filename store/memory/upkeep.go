@@ -106,7 +106,12 @@ func (s *Store) FanOut(ctx context.Context, limit int) (int, error) {
 		ev := s.lists[0]
 		step := min(limit-n, len(ev.list))
 		for _, num := range ev.list[:step] {
-			s.insert(ev, s.endpoint(num), 0, toMicros(ev.StoredAt), now)
+			d := s.add(ev, s.endpoint(num), 0, toMicros(ev.StoredAt))
+			if ev.due > now {
+				s.toWaiting(d, ev.due)
+			} else {
+				s.toReady(d, now)
+			}
 		}
 		n += step
 		if ev.list = ev.list[step:]; len(ev.list) == 0 {

@@ -56,7 +56,7 @@ const claimText = `WITH RECURSIVE w(endpoint, wrapped, n, taken, bytes, cut, lan
 				FROM (SELECT q.ctid AS tid, q.due_at, q.event FROM hookpost.delivery q
 					WHERE q.endpoint = x.endpoint AND q.state = 1 AND q.due_at <= statement_timestamp()
 					AND q.due_at >= coalesce(l.low, '-infinity')
-					AND (l.since IS NULL OR coalesce(q.first_at, q.created_at) > l.since)
+					AND (l.since IS NULL OR coalesce(q.first_at, q.due_at) > l.since)
 					AND l.open AND l.room > 0 AND w.n < $9::int
 					ORDER BY q.due_at LIMIT greatest(least(l.room, $2::int - w.taken), 0) FOR UPDATE SKIP LOCKED) c OFFSET 0) b
 			WINDOW o AS (ORDER BY b.due_at, b.event ROWS UNBOUNDED PRECEDING)) g) t

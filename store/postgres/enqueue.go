@@ -109,11 +109,13 @@ func (e *enqueuer) close() {
 		if res.Status != store.Stored {
 			continue
 		}
-		list := e.Events[i].For
+		list, later := e.Events[i].For, micros(e.Events[i].Delay) > 0
 		for _, d := range list {
-			if d.Lease && e.compare && len(list) <= store.MaxFanOut {
+			switch {
+			case later:
+			case d.Lease && e.compare && len(list) <= store.MaxFanOut:
 				res.Leased = true
-			} else {
+			default:
 				e.anyReady = true
 			}
 		}
@@ -141,7 +143,7 @@ type enqueueParts struct {
 // are drawn in the order in which they were given.
 func enqueueText(p enqueueParts) string {
 	var b strings.Builder
-	b.WriteString("WITH i AS MATERIALIZED (SELECT t.ord::int AS ord, t.tenant, t.mode, t.id, t.type, t.created, t.set_version, t.content_type, t.trace, ")
+	b.WriteString("WITH i AS MATERIALIZED (SELECT t.ord::int AS ord, t.tenant, t.mode, t.id, t.type, t.created, t.set_version, t.content_type, t.trace, t.delay, ")
 	if p.json {
 		b.WriteString("decode(t.hash, 'hex') AS hash, t.refs, decode(t.body, 'base64') AS body, ")
 	} else {
@@ -155,13 +157,13 @@ func enqueueText(p enqueueParts) string {
 	}
 	if p.json {
 		b.WriteString(`json_to_recordset($1::text::json -> 'events') AS t(ord int, tenant text, mode smallint, id text, type text,
-			created bigint, set_version bigint, content_type text, hash text, refs text, trace text, body text))`)
+			created bigint, set_version bigint, content_type text, delay bigint, hash text, refs text, trace text, body text))`)
 	} else {
 		b.WriteString(`unnest($2::int[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $10::text[],
-			$11::text[], $12::int[], $13::int[], $16::text[])
-			AS t(ord, tenant, mode, id, type, created, set_version, content_type, refs, body_at, body_size, trace))`)
+			$11::text[], $12::int[], $13::int[], $16::text[], $17::bigint[])
+			AS t(ord, tenant, mode, id, type, created, set_version, content_type, refs, body_at, body_size, trace, delay))`)
 	}
-	next := 17
+	next := 18
 	source := func(name, jsonColumns, arrays string, columns string, n int) string {
 		if p.json {
 			return "json_to_recordset($1::text::json -> '" + name + "') AS t(" + jsonColumns + ")"
@@ -186,18 +188,18 @@ func enqueueText(p enqueueParts) string {
 		e AS (INSERT INTO hookpost.event (num, tenant, mode, id, type, created_at, stored_at, set_version, content_type, hash, refs, trace, body)
 			SELECT num, tenant, mode, id, type, timestamptz 'epoch' + created * interval '1 microsecond', at, set_version, content_type, hash,
 			nullif(refs, '')::json, nullif(trace, ''), body FROM f ON CONFLICT (tenant, mode, id) DO NOTHING RETURNING num),
-		n AS MATERIALIZED (SELECT f.ord, f.num, f.at FROM f JOIN e ON e.num = f.num),
+		n AS MATERIALIZED (SELECT f.ord, f.num, f.at, f.at + f.delay * interval '1 microsecond' AS due, f.delay > 0 AS later FROM f JOIN e ON e.num = f.num),
 		d AS (INSERT INTO hookpost.delivery (event, endpoint, round, due_at, created_at, state, token, attempts, owner, leased_at, lease_until, first_at)
-			SELECT n.num, t.endpoint, 0, n.at, n.at, `)
+			SELECT n.num, t.endpoint, 0, n.due, n.at, `)
 	if p.json {
-		b.WriteString("1, 0, 0, NULL, NULL, NULL, NULL")
+		b.WriteString("CASE WHEN n.later THEN 0 ELSE 1 END, 0, 0, NULL, NULL, NULL, NULL")
 	} else {
-		b.WriteString(`CASE WHEN t.lease THEN 2 ELSE 1 END, t.lease::int, t.lease::int, CASE WHEN t.lease THEN $14::bigint END,
+		b.WriteString(`CASE WHEN n.later THEN 0 WHEN t.lease THEN 2 ELSE 1 END, t.lease::int, t.lease::int, CASE WHEN t.lease THEN $14::bigint END,
 			CASE WHEN t.lease THEN n.at END, CASE WHEN t.lease THEN n.at + $15::bigint * interval '1 microsecond' END, CASE WHEN t.lease THEN n.at END`)
 	}
 	b.WriteString(" FROM " + targets + " JOIN n ON n.ord = t.ord)")
 	if p.lists {
-		b.WriteString(`, l AS (INSERT INTO hookpost.fanout (event, part, endpoints) SELECT n.num, t.part, t.endpoints::bigint[]
+		b.WriteString(`, l AS (INSERT INTO hookpost.fanout (event, due_at, part, endpoints) SELECT n.num, n.due, t.part, t.endpoints::bigint[]
 			FROM ` + source("lists", "ord int, part int, endpoints text", "$%d::int[], $%d::int[], $%d::text[]", "ord, part, endpoints", 3) + ` JOIN n ON n.ord = t.ord)`)
 	}
 	if p.refs {
@@ -219,6 +221,7 @@ func (e *enqueuer) statement() (string, []any) {
 		ords                    = make([]int32, n)
 		modes                   = make([]int16, n)
 		created, versions       = make([]int64, n), make([]int64, n)
+		delays                  = make([]int64, n)
 		tenants, ids, types     = make([]string, n), make([]string, n), make([]string, n)
 		contentTypes, refs      = make([]string, n), make([]string, n)
 		traces                  = make([]string, n)
@@ -237,6 +240,7 @@ func (e *enqueuer) statement() (string, []any) {
 		starts[k], sizes[k], refs[k] = int32(len(bodies)+1), int32(len(ev.Body)), encodeRefs(ev.Refs)
 		hashes, bodies = append(hashes, ev.Hash[:]...), append(bodies, ev.Body...)
 		traces[k] = ev.Trace
+		delays[k] = micros(max(ev.Delay, 0))
 		parts.refs = parts.refs || len(ev.Refs) > 0
 		for _, d := range ev.For {
 			if !e.targets.knows(d.Endpoint, ev.Scope) {
@@ -251,13 +255,13 @@ func (e *enqueuer) statement() (string, []any) {
 		}
 		for _, d := range ev.For {
 			targetOrds, targetEnds = append(targetOrds, int32(k)), append(targetEnds, d.Endpoint)
-			leases = append(leases, d.Lease && e.compare)
+			leases = append(leases, d.Lease && e.compare && delays[k] == 0)
 		}
 	}
 	// The largest parameter goes first: the buffer of all grows once for it.
 	args := []any{
 		bodies, ords, tenants, modes, ids, types, created, versions, hashes, contentTypes, refs, starts, sizes,
-		e.Owner, e.Lease.Microseconds(), traces, orEmpty(targetOrds), orEmpty(targetEnds), orEmpty(leases),
+		e.Owner, e.Lease.Microseconds(), traces, delays, orEmpty(targetOrds), orEmpty(targetEnds), orEmpty(leases),
 	}
 	if parts.check = len(unknownOrds) > 0; parts.check {
 		args = append(args, unknownOrds, unknownEnds)

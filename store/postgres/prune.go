@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"strconv"
 	"sync"
 	"time"
 
@@ -19,30 +20,30 @@ const settled = `NOT EXISTS (SELECT FROM hookpost.delivery d WHERE d.event = e.n
 type outdated struct {
 	mu             sync.Mutex
 	forgot, erased int64
+	silenced       *time.Time // of attempts, by the store's clock; nil: everything
 	looked         time.Time
 }
 
 const pruneFull = 10 * time.Minute
 
-func (o *outdated) begin(now time.Time) (forgot, erased int64) {
+func (o *outdated) begin(now time.Time) (forgot, erased int64, silenced *time.Time) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if now.Sub(o.looked) >= pruneFull {
-		o.looked, o.forgot, o.erased = now, 0, 0
+		o.looked, o.forgot, o.erased, o.silenced = now, 0, 0, nil
 	}
-	return o.forgot, o.erased
+	return o.forgot, o.erased, o.silenced
 }
 
-// Prune implements [store.Upkeep]. It counts events, and removes each with all
-// that belongs to it.
+// Prune implements [store.Upkeep].
 func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (n int, err error) {
 	if err := store.CheckLimit(limit); err != nil {
 		return 0, err
 	}
-	if r.Log <= 0 && r.Payloads <= 0 {
+	if r.Log <= 0 && r.Payloads <= 0 && r.Responses <= 0 {
 		return 0, s.read(ctx, func(querier) error { return ctx.Err() })
 	}
-	forgotTo, erasedTo := s.outdated.begin(time.Now())
+	forgotTo, erasedTo, silencedTo := s.outdated.begin(time.Now())
 	err = s.writeTx(ctx, func(tx pgx.Tx) error {
 		q := pgxQuerier{s.text, tx}
 		n = 0
@@ -67,6 +68,14 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (n int,
 			}
 			n, erasedTo = n+k, end
 		}
+		if r.Responses > 0 && n < limit {
+			k := 0
+			err := q.row(ctx, silence, []any{micros(r.Responses), limit - n, silencedTo}, &k, &silencedTo)
+			if err != nil {
+				return err
+			}
+			n += k
+		}
 		return nil
 	})
 	if err != nil {
@@ -74,9 +83,22 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (n int,
 	}
 	s.outdated.mu.Lock()
 	defer s.outdated.mu.Unlock()
-	s.outdated.forgot, s.outdated.erased = forgotTo, erasedTo
+	s.outdated.forgot, s.outdated.erased, s.outdated.silenced = forgotTo, erasedTo, silencedTo
 	return n, nil
 }
+
+// hasAnswer is the condition that an attempt a has a header or body of an answer.
+const hasAnswer = "(a.response_header IS NOT NULL OR a.response_body IS NOT NULL)"
+
+// silence removes the answers of up to $2 attempts that began longer ago than $1, and
+// from $3 on. It returns how many, and where to go on.
+const silence = `WITH u AS (
+	UPDATE hookpost.attempt SET response_header = NULL, response_body = NULL
+	WHERE ctid = ANY (ARRAY(SELECT a.ctid FROM hookpost.attempt a WHERE ` + hasAnswer + `
+		AND a.started_at <= statement_timestamp() - $1::bigint * interval '1 microsecond' AND a.started_at >= coalesce($3::timestamptz, '-infinity')
+		ORDER BY a.started_at LIMIT $2 FOR UPDATE SKIP LOCKED))
+	RETURNING started_at
+) SELECT count(*), coalesce(max(started_at), $3::timestamptz) FROM u`
 
 // lockOutdated locks events stored longer ago than age that have nothing pending,
 // and returns them and where to go on.
@@ -122,9 +144,24 @@ func forget(ctx context.Context, s *Store, tx pgx.Tx, nums []int64) error {
 	var n int
 	b.addExec("DELETE FROM hookpost.delivery WHERE event = ANY ($1::bigint[])", &n, nums)
 	b.addExec("DELETE FROM hookpost.attempt WHERE event = ANY ($1::bigint[])", &n, nums)
-	b.addExec(`DELETE FROM hookpost.ref r USING hookpost.event e, json_array_elements_text(e.refs) AS x(ref)
-		WHERE e.num = ANY ($1::bigint[]) AND e.refs IS NOT NULL
-		AND r.tenant = e.tenant AND r.mode = e.mode AND r.ref = x.ref AND r.event = e.num`, &n, nums)
+	b.addExec(deleteRefs, &n, literal(nums))
 	b.addExec("DELETE FROM hookpost.event WHERE num = ANY ($1::bigint[])", &n, nums)
 	return tx.SendBatch(ctx, &b.Batch).Close()
+}
+
+// deleteRefs removes the rows of the references of events.
+const deleteRefs = `DELETE FROM hookpost.ref r USING hookpost.event e, json_array_elements_text(e.refs) AS x(ref)
+	WHERE e.num = ANY ($1::text::bigint[]) AND e.refs IS NOT NULL
+	AND r.tenant = e.tenant AND r.mode = e.mode AND r.ref = x.ref AND r.event = e.num`
+
+// literal writes numbers as an array, for statements that every driver can send.
+func literal(nums []int64) string {
+	b := []byte{'{'}
+	for i, num := range nums {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = strconv.AppendInt(b, num, 10)
+	}
+	return string(append(b, '}'))
 }

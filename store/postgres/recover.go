@@ -28,14 +28,10 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 		if err != nil {
 			return err
 		}
-		ep, err := endpointByID(ctx, q, scope, endpointID)
+		ep, err := takesDeliveries(ctx, q, scope, endpointID)
 		switch {
 		case err != nil:
 			return err
-		case ep.State == store.Deleted:
-			return fmt.Errorf("%w: %s", store.ErrDeleted, ep.ID)
-		case ep.State == store.Disabled:
-			return fmt.Errorf("%w: %s", store.ErrDisabled, ep.ID)
 		case erased:
 			return fmt.Errorf("%w: %.80q", store.ErrErased, eventID)
 		}
@@ -170,8 +166,8 @@ type candidate struct {
 }
 
 type recoverable struct {
-	id          store.DeliveryID
-	state, lane int
+	id                    store.DeliveryID
+	state, failures, lane int
 }
 
 // loadCandidates reads the deliveries of events, or those of one endpoint if only
@@ -193,11 +189,11 @@ func loadCandidates(ctx context.Context, q querier, events []candidate, only int
 			return err
 		}
 	}
-	return q.query(ctx, `SELECT d.event, d.endpoint, d.round, d.state, l.state FROM hookpost.delivery d JOIN hookpost.lane l ON l.endpoint = d.endpoint
+	return q.query(ctx, `SELECT d.event, d.endpoint, d.round, d.state, d.failures, l.state FROM hookpost.delivery d JOIN hookpost.lane l ON l.endpoint = d.endpoint
 		WHERE d.event = ANY ($1::bigint[]) AND ($2::bigint = 0 OR d.endpoint = $2::bigint) ORDER BY d.event, d.endpoint, d.round`,
 		[]any{nums, only}, func(scan scanner) error {
 			var d recoverable
-			err := scan(&d.id.Event, &d.id.Endpoint, &d.id.Round, &d.state, &d.lane)
+			err := scan(&d.id.Event, &d.id.Endpoint, &d.id.Round, &d.state, &d.failures, &d.lane)
 			at, _ := slices.BinarySearchFunc(events, d.id.Event, func(c candidate, num int64) int { return int(min(1, max(-1, c.num-num))) })
 			events[at].all = append(events[at].all, d)
 			return err
@@ -213,7 +209,7 @@ func (c *candidate) decide() (replays, hastens []store.DeliveryID) {
 		case d.lane != int(store.Enabled):
 		case d.state == exhausted && last:
 			replays = append(replays, d.id)
-		case d.state == scheduled:
+		case d.state == scheduled && d.failures > 0:
 			hastens = append(hastens, d.id)
 		}
 	}

@@ -63,6 +63,7 @@ const settleOther = `WITH s AS MATERIALIZED (
 		AS s(event, endpoint, round, ord, token, verdict, n, outcome, ago, took, status, url, class, error, header, body, delay, hold, reason, quiet)
 ), k AS MATERIALIZED (
 	SELECT s.*, d.state, d.attempts, d.leased_at, coalesce(l.state, 3) AS lane, l.failing_since, l.last_failure, x.fresh, x.stands,
+		(SELECT e.erased_at IS NOT NULL FROM hookpost.event e WHERE e.num = s.event) AS erased,
 		CASE WHEN s.verdict = 1 THEN CASE WHEN x.fresh AND d.state <> 3 THEN 1 ELSE 0 END
 		WHEN NOT (x.stands OR x.fresh AND d.state <= 2 AND d.token = s.token) THEN 0
 		WHEN coalesce(l.state, 3) = 3 THEN 4 WHEN s.n = 0 THEN 3 ELSE 2 END AS act
@@ -76,7 +77,7 @@ const settleOther = `WITH s AS MATERIALIZED (
 ), a AS (
 	INSERT INTO hookpost.attempt AS a (event, endpoint, round, n, outcome, started_at, took, status, url, class, error, response_header, response_body)
 	SELECT event, endpoint, round, n, outcome, statement_timestamp() - ago * interval '1 microsecond', took, status, url, class, error,
-		nullif(header, ''), nullif(body, '') FROM k WHERE fresh
+		CASE WHEN erased THEN NULL ELSE nullif(header, '') END, CASE WHEN erased THEN NULL ELSE nullif(body, '') END FROM k WHERE fresh
 	UNION ALL                             -- of a lease that a late success ends, its own attempt may never be reported
 	SELECT event, endpoint, round, attempts, 3, coalesce(leased_at, statement_timestamp()), 0, 0, '', '', '', NULL, NULL
 	FROM k WHERE act = 1 AND state = 2 AND attempts <> n` + replaceUnknown + `

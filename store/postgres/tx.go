@@ -17,9 +17,10 @@ import (
 )
 
 // Tx returns tx, a transaction of the application's on the store's database, as
-// the store sees it: what is enqueued through it exists if and only if tx commits.
-// No lock is taken but on the events' own ids: another Send of the same id waits for
-// tx, for about 100 ms, and one in another transaction until tx ends.
+// the store sees it: what is enqueued or erased through it is so if and only if tx
+// commits. No lock is taken but on the events' own ids, and by Erase on the events and
+// their deliveries: another Send of the same id waits for tx, for about 100 ms, and
+// one in another transaction until tx ends.
 func (s *Store) Tx(tx pgx.Tx) store.Tx {
 	t := &storeTx{store: s}
 	if tx != nil {
@@ -125,6 +126,22 @@ func (t *storeTx) Enqueue(ctx context.Context, events []store.NewEvent) (out []s
 	return e.out, nil
 }
 
+// Erase implements [store.Tx].
+func (t *storeTx) Erase(ctx context.Context, scope store.Scope, p store.EraseParams) (out store.Erased, err error) {
+	if err := store.CheckErase(scope, p); err != nil {
+		return out, err
+	}
+	p.After, p.Limit = 0, store.MaxEraseTx
+	err = t.do(ctx, func() error {
+		out, err = eraseStep(ctx, t.q, scope, p, true)
+		return err
+	})
+	if err != nil {
+		return store.Erased{}, err
+	}
+	return out, nil
+}
+
 // insert stores what is new and leaves the rest open.
 func (t *storeTx) insert(ctx context.Context, e *enqueuer) error {
 	text, param, err := e.statementJSON()
@@ -211,6 +228,7 @@ type (
 		Created     int64  `json:"created"`
 		SetVersion  int64  `json:"set_version"`
 		ContentType string `json:"content_type"`
+		Delay       int64  `json:"delay"`
 		Hash        string `json:"hash"`
 		Refs        string `json:"refs"`
 		Trace       string `json:"trace,omitempty"`
@@ -261,7 +279,7 @@ func (e *enqueuer) statementJSON() (text, param string, err error) {
 func describe(ord int, ev *store.NewEvent) jsonEvent {
 	return jsonEvent{
 		Ord: ord, Tenant: ev.Tenant, Mode: int(ev.Mode), ID: ev.ID, Type: ev.Type, Created: ev.CreatedAt.UnixMicro(),
-		SetVersion: ev.SetVersion, ContentType: ev.ContentType, Hash: hex.EncodeToString(ev.Hash[:]),
+		SetVersion: ev.SetVersion, ContentType: ev.ContentType, Delay: micros(max(ev.Delay, 0)), Hash: hex.EncodeToString(ev.Hash[:]),
 	}
 }
 

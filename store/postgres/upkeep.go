@@ -88,7 +88,7 @@ const expireText = `UPDATE hookpost.delivery SET state = 4, finished_at = statem
 		(SELECT l.endpoint, CASE l.state WHEN 2 THEN statement_timestamp() ELSE l.enabled_at END - $1::bigint * interval '1 microsecond' AS before
 		 FROM hookpost.lane l WHERE (l.enabled_at IS NOT NULL OR l.state = 2) AND l.state <> 3) l
 		CROSS JOIN LATERAL (SELECT q.ctid AS tid FROM hookpost.delivery q WHERE q.endpoint = l.endpoint AND q.state = 1
-			AND coalesce(q.first_at, q.created_at) <= l.before AND ($3::boolean OR q.due_at <= l.before)
+			AND coalesce(q.first_at, q.due_at) <= l.before AND ($3::boolean OR q.due_at <= l.before)
 			LIMIT $2 FOR UPDATE SKIP LOCKED) d
 		LIMIT $2))`
 

@@ -153,7 +153,7 @@ func (w *walk) take(l lane) error {
 		return nil
 	}, `SELECT d.event, d.round, d.token, d.attempts, d.failures, d.unknown, d.first_at, e.id, e.type, e.content_type, e.erased_at, e.trace, e.body
 		FROM hookpost_delivery d INDEXED BY hookpost_delivery_ready CROSS JOIN hookpost_event e ON e.num = d.event
-		WHERE d.state = 1 AND d.endpoint = ? AND coalesce(d.first_at, d.created_at) > ? ORDER BY d.due_at LIMIT ?`,
+		WHERE d.state = 1 AND d.endpoint = ? AND coalesce(d.first_at, d.due_at) > ? ORDER BY d.due_at LIMIT ?`,
 		l.endpoint, since, min(room, w.Limit-len(w.out.Deliveries))+1)
 	if err == errBound {
 		err = nil

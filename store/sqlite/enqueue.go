@@ -234,6 +234,8 @@ func (e *enqueuer) stillLeased(event int64, list []store.NewDelivery) (bool, err
 var (
 	insertReady = newMulti(`INSERT OR FAIL INTO hookpost_delivery (event, endpoint, round, state, due_at, created_at) VALUES `,
 		"(?,?,0,1,?,?)", "")
+	insertLater = newMulti(`INSERT OR FAIL INTO hookpost_delivery (event, endpoint, round, state, due_at, created_at) VALUES `,
+		"(?,?,0,0,?,?)", "")
 	insertLeased = newMulti(`INSERT OR FAIL INTO hookpost_delivery
 		(event, endpoint, round, state, token, attempts, owner, leased_at, lease_until, due_at, created_at, first_at) VALUES `,
 		"(?,?,0,2,1,1,?,?,?,?,?,?)", "")
@@ -241,8 +243,8 @@ var (
 
 // insertDeliveries stores what was decided for the stored members.
 func (e *enqueuer) insertDeliveries() error {
-	type target struct{ event, endpoint int64 }
-	var ready, leased []target
+	type target struct{ event, endpoint, due int64 }
+	var later, ready, leased []target
 	for i := range e.Events {
 		ev, res := &e.Events[i], &e.out[i]
 		if res.Status != store.Stored {
@@ -251,18 +253,26 @@ func (e *enqueuer) insertDeliveries() error {
 		if err := e.insertRefs(e.scopes[e.of[i]].num, res.Event, ev.Refs); err != nil {
 			return err
 		}
+		due := e.now
+		if ev.Delay > 0 {
+			due += ev.Delay.Microseconds()
+		}
 		if len(ev.For) > store.MaxFanOut {
-			if err := insertList(e.x, res.Event, ev.For); err != nil {
+			if err := insertList(e.x, res.Event, due, ev.For); err != nil {
 				return err
 			}
 			continue
 		}
 		for _, d := range ev.For {
-			if d.Lease && e.compare {
-				leased = append(leased, target{res.Event, d.Endpoint})
+			t := target{res.Event, d.Endpoint, due}
+			switch {
+			case ev.Delay > 0:
+				later = append(later, t)
+			case d.Lease && e.compare:
+				leased = append(leased, t)
 				res.Leased = true
-			} else {
-				ready = append(ready, target{res.Event, d.Endpoint})
+			default:
+				ready = append(ready, t)
 			}
 		}
 	}
@@ -273,6 +283,17 @@ func (e *enqueuer) insertDeliveries() error {
 			args = append(args, t.event, t.endpoint, e.now, e.now)
 		}
 		_, err := e.x.exec(insertReady.rows(to-from), args...)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	err = inBatches(len(later), func(from, to int) error {
+		args = args[:0]
+		for _, t := range later[from:to] {
+			args = append(args, t.event, t.endpoint, t.due, e.now)
+		}
+		_, err := e.x.exec(insertLater.rows(to-from), args...)
 		return err
 	})
 	if err != nil {

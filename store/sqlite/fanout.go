@@ -34,21 +34,26 @@ func (s *Store) FanOut(ctx context.Context, limit int) (n int, err error) {
 
 // fanOutPart turns the beginning of the oldest part of a list into deliveries.
 func fanOutPart(c *conn, limit int, now int64) (int, error) {
-	var event, part, stored int64
+	var event, part, stored, due int64
 	var list []byte
-	found, err := first(c, func(r row) { event, part, list, stored = r.int(0), r.int(1), r.blob(2), r.int(3) },
-		`SELECT f.event, f.part, f.endpoints, e.stored_at FROM hookpost_fanout f JOIN hookpost_event e ON e.num = f.event
+	found, err := first(c, func(r row) { event, part, list, stored, due = r.int(0), r.int(1), r.blob(2), r.int(3), r.int(4) },
+		`SELECT f.event, f.part, f.endpoints, e.stored_at, f.due_at FROM hookpost_fanout f JOIN hookpost_event e ON e.num = f.event
 		ORDER BY f.event, f.part LIMIT 1`)
 	if err != nil || !found {
 		return 0, err
+	}
+	state := ready
+	if due > now {
+		state = scheduled
 	}
 	n := min(len(list)/8, limit)
 	for _, endpoint := range unpack(list[:8*n]) {
 		// Of an endpoint deleted meanwhile it is cancelled at once: nobody goes through
 		// those again.
 		_, err := c.exec(`INSERT INTO hookpost_delivery (event, endpoint, round, state, due_at, created_at, finished_at, reason)
-			SELECT ?, endpoint, 0, iif(state = 3, 5, 1), ?, ?, iif(state = 3, ?, NULL), iif(state = 3, ?, '')
-			FROM hookpost_lane WHERE endpoint = ? ON CONFLICT DO NOTHING`, event, now, stored, now, store.ReasonDeleted, endpoint)
+			SELECT ?, endpoint, 0, iif(state = 3, 5, ?), ?, ?, iif(state = 3, ?, NULL), iif(state = 3, ?, '')
+			FROM hookpost_lane WHERE endpoint = ? ON CONFLICT DO NOTHING`,
+			event, state, max(now, due), stored, now, store.ReasonDeleted, endpoint)
 		if err != nil {
 			return 0, err
 		}
@@ -61,15 +66,15 @@ func fanOutPart(c *conn, limit int, now int64) (int, error) {
 	return n, err
 }
 
-// insertList stores a list for [Store.FanOut] in parts of MaxFanOut.
-func insertList(x execer, event int64, list []store.NewDelivery) error {
+// insertList stores an event's list for [Store.FanOut] in parts of MaxFanOut.
+func insertList(x execer, event, due int64, list []store.NewDelivery) error {
 	for part := 0; len(list) > 0; part++ {
 		n := min(len(list), store.MaxFanOut)
 		packed := make([]byte, 0, 8*n)
 		for _, d := range list[:n] {
 			packed = binary.BigEndian.AppendUint64(packed, uint64(d.Endpoint))
 		}
-		if _, err := x.exec("INSERT INTO hookpost_fanout (event, part, endpoints) VALUES (?, ?, ?)", event, part, packed); err != nil {
+		if _, err := x.exec("INSERT INTO hookpost_fanout (event, part, due_at, endpoints) VALUES (?, ?, ?, ?)", event, part, due, packed); err != nil {
 			return err
 		}
 		list = list[n:]

@@ -28,14 +28,10 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 		if err != nil {
 			return err
 		}
-		ep, err := endpointByID(c, scope, endpointID)
+		ep, err := takesDeliveries(c, scope, endpointID)
 		switch {
 		case err != nil:
 			return err
-		case ep.State == store.Deleted:
-			return fmt.Errorf("%w: %s", store.ErrDeleted, ep.ID)
-		case ep.State == store.Disabled:
-			return fmt.Errorf("%w: %s", store.ErrDisabled, ep.ID)
 		case erased:
 			return fmt.Errorf("%w: %.80q", store.ErrErased, eventID)
 		}
@@ -154,16 +150,16 @@ func recoverStep(x execer, scope store.Scope, p store.RecoverParams, now int64) 
 // recoverEvent takes up the deliveries of one event, or of one endpoint if only
 // is not 0, and returns how many it looked at.
 func recoverEvent(x execer, event, only int64, dryRun bool, now int64, out *store.Recovered) (looked int, err error) {
-	type delivery struct{ endpoint, round, state, lane int64 }
+	type delivery struct{ endpoint, round, state, failures, lane int64 }
 	var all []delivery
 	low, high := only, only
 	if only == 0 {
 		high = 1<<63 - 1
 	}
 	err = x.query(func(r row) error {
-		all = append(all, delivery{r.int(0), r.int(1), r.int(2), r.int(3)})
+		all = append(all, delivery{r.int(0), r.int(1), r.int(2), r.int(3), r.int(4)})
 		return nil
-	}, `SELECT d.endpoint, d.round, d.state, l.state FROM hookpost_delivery d JOIN hookpost_lane l ON l.endpoint = d.endpoint
+	}, `SELECT d.endpoint, d.round, d.state, d.failures, l.state FROM hookpost_delivery d JOIN hookpost_lane l ON l.endpoint = d.endpoint
 		WHERE d.event = ? AND d.endpoint BETWEEN ? AND ? ORDER BY d.endpoint, d.round`, event, low, high)
 	if err != nil {
 		return 0, err
@@ -180,7 +176,7 @@ func recoverEvent(x execer, event, only int64, dryRun bool, now int64, out *stor
 					return 0, err
 				}
 			}
-		case d.state == scheduled:
+		case d.state == scheduled && d.failures > 0:
 			out.Hastened++
 			if !dryRun {
 				_, err := x.exec("UPDATE hookpost_delivery SET state = 1, due_at = ? WHERE event = ? AND endpoint = ? AND round = ?",

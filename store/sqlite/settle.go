@@ -40,7 +40,7 @@ type settler struct {
 // deliveryRow is a row of hookpost_delivery and the outcome that the log has
 // for the reported attempt.
 type deliveryRow struct {
-	there, changed                            bool
+	there, changed, erased                    bool // erased: its event is
 	state, token, attempts, failures, unknown int64
 	leasedAt, firstAt, finishedAt             any // NULL or microseconds
 	dueAt, lastStatus                         int64
@@ -90,7 +90,8 @@ var selectSettled = newMulti(`SELECT v.column1, d.state, d.token, d.attempts, d.
 	d.leased_at, d.first_at, d.finished_at, d.due_at, d.last_status, d.reason,
 	coalesce((SELECT a.outcome FROM hookpost_attempt a
 	 WHERE a.event = d.event AND a.endpoint = d.endpoint AND a.round = d.round AND a.n = v.column5),
-	 CASE WHEN d.success_at IS NOT NULL AND d.attempts = v.column5 THEN 1 END)
+	 CASE WHEN d.success_at IS NOT NULL AND d.attempts = v.column5 THEN 1 END),
+	EXISTS (SELECT 1 FROM hookpost_event e WHERE e.num = d.event AND e.erased_at IS NOT NULL)
 	FROM (VALUES `, "(?,?,?,?,?)", `) v CROSS JOIN hookpost_delivery d
 	ON d.event = v.column2 AND d.endpoint = v.column3 AND d.round = v.column4`)
 
@@ -149,6 +150,7 @@ func (t *settler) load(indexes []int) error {
 				lastStatus: r.int(10),
 				reason:     r.text(11),
 				outcome:    store.Outcome(r.int(12)),
+				erased:     r.int(13) != 0,
 			}
 			t.lanes[t.batch[i].ID.Endpoint] = nil
 			return nil
@@ -175,7 +177,11 @@ func (t *settler) settle(s *store.Settlement, d *deliveryRow, res *store.Settled
 			res.State = visible(d.state, deleted)
 			return nil
 		}
-		t.log = append(t.log, reported(s, t.now))
+		l := reported(s, t.now)
+		if d.erased {
+			l.ResponseHeader, l.ResponseBody = nil, nil
+		}
+		t.log = append(t.log, l)
 		res.Accepted = t.settleAttempt(s, d, deleted)
 		t.tell(s, res)
 	}

@@ -104,7 +104,7 @@ func (s *Store) Expire(ctx context.Context, window time.Duration, limit int) (n 
 	const over = `FROM hookpost_lane l INDEXED BY hookpost_lane_enabled
 		CROSS JOIN hookpost_delivery d INDEXED BY hookpost_delivery_ready ON d.endpoint = l.endpoint AND d.state = 1
 		WHERE (l.enabled_at IS NOT NULL OR l.state = 2) AND l.state <> 3
-		AND coalesce(d.first_at, d.created_at) <= CASE l.state WHEN 2 THEN ?1 ELSE l.enabled_at END - ?2`
+		AND coalesce(d.first_at, d.due_at) <= CASE l.state WHEN 2 THEN ?1 ELSE l.enabled_at END - ?2`
 	us := window.Microseconds()
 	if found, err := s.any(ctx, "SELECT 1 "+over+" LIMIT 1", s.now(), us); err != nil || !found {
 		return 0, err

@@ -27,7 +27,7 @@ func calls(w *world) []call {
 	ev := w.newEvent(ep)
 	id := store.DeliveryID{Event: w.store(ev)[0], Endpoint: ep.Num}
 	claimed := w.take(id)
-	second := w.send(ep)[0]
+	second, missed := w.send(ep)[0], w.store(w.newEvent())[0]
 	fresh, another := w.newEvent(ep), w.newEndpoint()
 	edited := ep
 	edited.Description = "edited"
@@ -79,8 +79,16 @@ func calls(w *world) []call {
 			_, err := st.Recover(ctx, s, store.RecoverParams{})
 			return err
 		}},
-		{"Missed", func(ctx context.Context, st store.Store) error {
-			_, _, _, err := st.Missed(ctx, s, store.MissedQuery{EndpointID: ep.ID})
+		{"Undelivered", func(ctx context.Context, st store.Store) error {
+			_, _, _, err := st.Undelivered(ctx, s, store.UndeliveredQuery{EndpointID: ep.ID})
+			return err
+		}},
+		{"BackFill", func(ctx context.Context, st store.Store) error {
+			_, err := st.BackFill(ctx, s, ep.ID, []int64{missed})
+			return err
+		}},
+		{"Erase", func(ctx context.Context, st store.Store) error {
+			_, err := st.Erase(ctx, s, store.EraseParams{EventID: ev.ID})
 			return err
 		}},
 		{"Backlogs", func(ctx context.Context, st store.Store) error {

@@ -17,34 +17,53 @@ import (
 type fault struct {
 	check string // the subtest that must find it
 	make  func(store.Store) store.Store
+	tx    func(st store.Store, tx store.Tx) store.Tx // nil: transactions keep the contract
 }
 
 var faults = map[string]fault{
-	"release is charged":        {"ReleaseIsNotCharged", settling(func(s *store.Settlement) { chargeRelease(s) })},
-	"quiet is ignored":          {"HealthQuiet", settling(func(s *store.Settlement) { s.Quiet = false })},
-	"hold is ignored":           {"ClaimHold", settling(func(s *store.Settlement) { s.Hold = 0 })},
-	"delay is ignored":          {"RetryWaits", settling(func(s *store.Settlement) { s.Delay = 0 })},
-	"ago is ignored":            {"AttemptRoundTrip", settling(func(s *store.Settlement) { s.Ago = 0 })},
-	"410 is ignored":            {"SettleDisables", settling(func(s *store.Settlement) { s.DisableVersion = 0 })},
-	"failure outweighs success": {"EveryOrder", settling(func(s *store.Settlement) { failLate(s) })},
-	"room is ignored":           {"ClaimRoom", claiming(func(p *store.ClaimParams) { p.Room, p.DefaultRoom = nil, 1000 })},
-	"cursor is ignored":         {"ClaimOrder", claiming(func(p *store.ClaimParams) { p.After = 0 })},
-	"budget is ignored":         {"ClaimBytes", claiming(func(p *store.ClaimParams) { p.Bytes = 0 })},
-	"window is ignored":         {"EnableAfterWindow", claiming(func(p *store.ClaimParams) { p.Window = 1 << 62 })},
-	"leases do not last":        {"OneLiveLease", claiming(func(p *store.ClaimParams) { p.Lease = 1 })},
-	"stale set is accepted":     {"StaleEndpointSet", func(st store.Store) store.Store { return neverStale{st} }},
-	"repeat is ignored":         {"RepeatedBatch", func(st store.Store) store.Store { return noRepeat{st} }},
-	"modes mix":                 {"ScopesNeverMix", func(st store.Store) store.Store { return mixesModes{st} }},
-	"steps have no bound":       {"StepsAreBounded", func(st store.Store) store.Store { return noLimit{st} }},
-	"expire does nothing":       {"EnableAfterWindow", func(st store.Store) store.Store { return neverExpires{st} }},
-	"dry run is wet":            {"RecoverSteps", func(st store.Store) store.Store { return wetRun{st} }},
-	"context is ignored":        {"CancelledContext", func(st store.Store) store.Store { return noContext{st} }},
-	"close is forgotten":        {"ClosedStore", func(st store.Store) store.Store { return neverCloses{st} }},
-	"pages overlap":             {"DeliveryLog", func(st store.Store) store.Store { return overlaps{st} }},
-	"reseal is undone":          {"ResealOutlivesEdits", func(st store.Store) store.Store { return undoesReseal{st} }},
-	"trace is lost":             {"TraceContext", func(st store.Store) store.Store { return losesTrace{st} }},
-	"backlog has no bound":      {"BacklogPages", func(st store.Store) store.Store { return countsAll{st} }},
-	"body is changed":           {"EventRoundTrip", func(st store.Store) store.Store { return trimsBody{st} }},
+	"release is charged":        {check: "ReleaseIsNotCharged", make: settling(func(s *store.Settlement) { chargeRelease(s) })},
+	"quiet is ignored":          {check: "HealthQuiet", make: settling(func(s *store.Settlement) { s.Quiet = false })},
+	"hold is ignored":           {check: "ClaimHold", make: settling(func(s *store.Settlement) { s.Hold = 0 })},
+	"delay is ignored":          {check: "RetryWaits", make: settling(func(s *store.Settlement) { s.Delay = 0 })},
+	"ago is ignored":            {check: "AttemptRoundTrip", make: settling(func(s *store.Settlement) { s.Ago = 0 })},
+	"410 is ignored":            {check: "SettleDisables", make: settling(func(s *store.Settlement) { s.DisableVersion = 0 })},
+	"failure outweighs success": {check: "EveryOrder", make: settling(func(s *store.Settlement) { failLate(s) })},
+	"room is ignored":           {check: "ClaimRoom", make: claiming(func(p *store.ClaimParams) { p.Room, p.DefaultRoom = nil, 1000 })},
+	"cursor is ignored":         {check: "ClaimOrder", make: claiming(func(p *store.ClaimParams) { p.After = 0 })},
+	"budget is ignored":         {check: "ClaimBytes", make: claiming(func(p *store.ClaimParams) { p.Bytes = 0 })},
+	"window is ignored":         {check: "EnableAfterWindow", make: claiming(func(p *store.ClaimParams) { p.Window = 1 << 62 })},
+	"leases do not last":        {check: "OneLiveLease", make: claiming(func(p *store.ClaimParams) { p.Lease = 1 })},
+	"stale set is accepted":     {check: "StaleEndpointSet", make: func(st store.Store) store.Store { return neverStale{st} }},
+	"repeat is ignored":         {check: "RepeatedBatch", make: func(st store.Store) store.Store { return noRepeat{st} }},
+	"modes mix":                 {check: "ScopesNeverMix", make: func(st store.Store) store.Store { return mixesModes{st} }},
+	"steps have no bound":       {check: "StepsAreBounded", make: func(st store.Store) store.Store { return noLimit{st} }},
+	"expire does nothing":       {check: "EnableAfterWindow", make: func(st store.Store) store.Store { return neverExpires{st} }},
+	"dry run is wet":            {check: "RecoverSteps", make: func(st store.Store) store.Store { return wetRun{st} }},
+	"context is ignored":        {check: "CancelledContext", make: func(st store.Store) store.Store { return noContext{st} }},
+	"close is forgotten":        {check: "ClosedStore", make: func(st store.Store) store.Store { return neverCloses{st} }},
+	"pages overlap":             {check: "DeliveryLog", make: func(st store.Store) store.Store { return overlaps{st} }},
+	"body is changed":           {check: "EventRoundTrip", make: func(st store.Store) store.Store { return trimsBody{st} }},
+
+	"send later is now":           {check: "SendLater", make: enqueueing(func(p *store.EnqueueParams) { noDelay(p) })},
+	"window begins too early":     {check: "SendLaterWindow", make: func(st store.Store) store.Store { return shortWindow{st} }},
+	"back-fill sends twice":       {check: "BackFill", make: func(st store.Store) store.Store { return fillsTwice{st} }},
+	"undelivered is all":          {check: "Undelivered", make: func(st store.Store) store.Store { return allUndelivered{st} }},
+	"answers are kept":            {check: "PruneResponses", make: pruning(func(r *store.Retention) { r.Responses = 0 })},
+	"answers go with payloads":    {check: "PruneResponses", make: pruning(func(r *store.Retention) { r.Responses = max(r.Responses, r.Payloads) })},
+	"nothing is erased":           {check: "Erase", make: erasing(func(p *store.EraseParams) { p.After = 1 << 60 })},
+	"steps of erasing unbounded":  {check: "EraseSteps", make: erasing(func(p *store.EraseParams) { p.Limit = 1000 })},
+	"a reference erases all":      {check: "EraseSelects", make: erasing(func(p *store.EraseParams) { eraseAll(p) })},
+	"erasing crosses scopes":      {check: "ScopesNeverMix", make: func(st store.Store) store.Store { return erasesModes{st} }},
+	"erased references are found": {check: "Erase", make: func(st store.Store) store.Store { return findsErased{st} }},
+	"late answers are kept":       {check: "EraseUnderWay", make: func(st store.Store) store.Store { return keepsAnswers{st} }},
+	"pruned is erased enough":     {check: "EraseAfterPrune", make: func(st store.Store) store.Store { return passesPruned{st} }},
+	"transactions erase at once":  {check: "TxErase", tx: func(st store.Store, tx store.Tx) store.Tx { return erasesAtOnce{tx, st} }},
+	"transactions are unbounded":  {check: "TxEraseBounded", tx: func(st store.Store, tx store.Tx) store.Tx { return erasesAtOnce{tx, st} }},
+	"transactions do not wait":    {check: "TxSendLater", tx: func(_ store.Store, tx store.Tx) store.Tx { return sendsAtOnce{tx} }},
+	"lists outlive erasing":       {check: "EraseFanOut", make: func(st store.Store) store.Store { return fansOutFirst{st} }},
+	"reseal is undone":            {check: "ResealOutlivesEdits", make: func(st store.Store) store.Store { return undoesReseal{st} }},
+	"trace is lost":               {check: "TraceContext", make: func(st store.Store) store.Store { return losesTrace{st} }},
+	"backlog has no bound":        {check: "BacklogPages", make: func(st store.Store) store.Store { return countsAll{st} }},
 }
 
 // TestFaulty is the store with one fault under test. It is run by TestCatches,
@@ -56,7 +75,18 @@ func TestFaulty(t *testing.T) {
 	}
 	storetest.Run(t, func(*testing.T) storetest.Instance {
 		c := &clock{}
-		return storetest.Instance{Store: f.make(memory.NewWithClock(c.Now)), Advance: c.Advance}
+		mem := memory.NewWithClock(c.Now)
+		if f.make == nil {
+			f.make = func(st store.Store) store.Store { return st }
+		}
+		in := storetest.Instance{Store: f.make(mem), Advance: c.Advance}
+		if f.tx != nil {
+			in.Begin = func(*testing.T) storetest.Transaction {
+				tx := mem.Begin()
+				return storetest.Transaction{Tx: f.tx(mem, tx), Commit: tx.Commit, Rollback: tx.Rollback}
+			}
+		}
+		return in
 	})
 }
 
@@ -80,6 +110,25 @@ func TestCatches(t *testing.T) {
 			}
 		})
 	}
+}
+
+// erasesAtOnce erases outside of the transaction, and any number.
+type erasesAtOnce struct {
+	store.Tx
+	st store.Store
+}
+
+func (t erasesAtOnce) Erase(ctx context.Context, scope store.Scope, p store.EraseParams) (store.Erased, error) {
+	return t.st.Erase(ctx, scope, p)
+}
+
+type sendsAtOnce struct{ store.Tx }
+
+func (t sendsAtOnce) Enqueue(ctx context.Context, events []store.NewEvent) ([]store.Enqueued, error) {
+	for i := range events {
+		events[i].Delay = 0
+	}
+	return t.Tx.Enqueue(ctx, events)
 }
 
 type settler struct {
@@ -229,4 +278,144 @@ type countsAll struct{ store.Store }
 func (s countsAll) Backlogs(ctx context.Context, scope store.Scope, q store.BacklogQuery) ([]store.Backlog, error) {
 	q.Bound = 1 << 20
 	return s.Store.Backlogs(ctx, scope, q)
+}
+
+type enqueuer struct {
+	store.Store
+	change func(*store.EnqueueParams)
+}
+
+func enqueueing(change func(*store.EnqueueParams)) func(store.Store) store.Store {
+	return func(st store.Store) store.Store { return enqueuer{st, change} }
+}
+
+func (e enqueuer) Enqueue(ctx context.Context, p store.EnqueueParams) ([]store.Enqueued, error) {
+	e.change(&p)
+	return e.Store.Enqueue(ctx, p)
+}
+
+func noDelay(p *store.EnqueueParams) {
+	for i := range p.Events {
+		p.Events[i].Delay = 0
+	}
+}
+
+type shortWindow struct{ store.Store }
+
+func (s shortWindow) Expire(ctx context.Context, window time.Duration, limit int) (int, error) {
+	return s.Store.Expire(ctx, window/2, limit)
+}
+
+type fillsTwice struct{ store.Store }
+
+func (s fillsTwice) BackFill(ctx context.Context, scope store.Scope, endpointID string, events []int64) (int, error) {
+	n := 0
+	all, err := s.Events(ctx, scope, store.EventQuery{})
+	for i := range all {
+		for _, num := range events {
+			if all[i].Num == num && err == nil {
+				_, err = s.Replay(ctx, scope, all[i].ID, endpointID)
+				n++
+			}
+		}
+	}
+	return n, err
+}
+
+type allUndelivered struct{ store.Store }
+
+func (s allUndelivered) Undelivered(ctx context.Context, scope store.Scope, q store.UndeliveredQuery) ([]store.Undelivered, int64, bool, error) {
+	all, err := s.Events(ctx, scope, store.EventQuery{From: q.From, To: q.To})
+	var page []store.Undelivered
+	for i := len(all) - 1; i >= 0; i-- {
+		page = append(page, store.Undelivered{Event: all[i]})
+	}
+	return page, 0, true, err
+}
+
+type pruner struct {
+	store.Store
+	change func(*store.Retention)
+}
+
+func pruning(change func(*store.Retention)) func(store.Store) store.Store {
+	return func(st store.Store) store.Store { return pruner{st, change} }
+}
+
+func (s pruner) Prune(ctx context.Context, r store.Retention, limit int) (int, error) {
+	s.change(&r)
+	return s.Store.Prune(ctx, r, limit)
+}
+
+type eraser struct {
+	store.Store
+	change func(*store.EraseParams)
+}
+
+func erasing(change func(*store.EraseParams)) func(store.Store) store.Store {
+	return func(st store.Store) store.Store { return eraser{st, change} }
+}
+
+func (s eraser) Erase(ctx context.Context, scope store.Scope, p store.EraseParams) (store.Erased, error) {
+	s.change(&p)
+	return s.Store.Erase(ctx, scope, p)
+}
+
+func eraseAll(p *store.EraseParams) {
+	if p.Ref != "" && p.EventID == "" && !p.All {
+		p.Ref, p.All = "", true
+	}
+}
+
+type erasesModes struct{ store.Store }
+
+func (s erasesModes) Erase(ctx context.Context, scope store.Scope, p store.EraseParams) (store.Erased, error) {
+	if p.Ref != "" {
+		other := scope
+		other.Mode = store.Live + store.Test - scope.Mode
+		if r, err := s.Store.Erase(ctx, other, p); err == nil && r.Events > 0 {
+			return r, nil
+		}
+	}
+	return s.Store.Erase(ctx, scope, p)
+}
+
+// findsErased finds events by references that they had.
+type findsErased struct{ store.Store }
+
+func (s findsErased) Events(ctx context.Context, scope store.Scope, q store.EventQuery) ([]store.Event, error) {
+	q.Ref = ""
+	return s.Store.Events(ctx, scope, q)
+}
+
+// keepsAnswers invents an answer for each failed attempt, as if it had kept one.
+type keepsAnswers struct{ store.Store }
+
+func (s keepsAnswers) Attempts(ctx context.Context, scope store.Scope, id store.DeliveryID) ([]store.Attempt, error) {
+	as, err := s.Store.Attempts(ctx, scope, id)
+	for i := range as {
+		if as[i].Outcome == store.AttemptFailed {
+			as[i].ResponseBody = []byte("x")
+		}
+	}
+	return as, err
+}
+
+type passesPruned struct{ store.Store }
+
+func (s passesPruned) Erase(ctx context.Context, scope store.Scope, p store.EraseParams) (store.Erased, error) {
+	all, err := s.Events(ctx, scope, store.EventQuery{Ref: p.Ref})
+	if err == nil && len(all) > 0 && !all[0].ErasedAt.IsZero() {
+		return store.Erased{Events: 1, Done: true}, nil
+	}
+	return s.Store.Erase(ctx, scope, p)
+}
+
+type fansOutFirst struct{ store.Store }
+
+func (s fansOutFirst) Erase(ctx context.Context, scope store.Scope, p store.EraseParams) (store.Erased, error) {
+	if _, err := s.FanOut(ctx, 2*store.MaxFanOut); err != nil {
+		return store.Erased{}, err
+	}
+	return s.Store.Erase(ctx, scope, p)
 }

@@ -277,6 +277,6 @@ func notFound(w *world) {
 	}
 	_, err := w.st.Event(w.ctx(), w.scope, "evt_unknown")
 	w.wantErr(err, store.ErrNotFound, "Event of an unknown id")
-	_, _, _, err = w.st.Missed(w.ctx(), w.scope, store.MissedQuery{EndpointID: "ep_unknown"})
-	w.wantErr(err, store.ErrNotFound, "Missed of an unknown endpoint")
+	_, _, _, err = w.st.Undelivered(w.ctx(), w.scope, store.UndeliveredQuery{EndpointID: "ep_unknown"})
+	w.wantErr(err, store.ErrNotFound, "Undelivered of an unknown endpoint")
 }

@@ -10,6 +10,7 @@ import (
 func pruneChecks() []check {
 	return []check{
 		{"PrunePayloads", "payloads older than the retention are erased; the log and the event's identity stay", prunePayloads},
+		{"PruneResponses", "headers and bodies of answers go when their attempt is older than their retention, whatever becomes of the delivery; the rest of the log stays", pruneResponses},
 		{"PruneLog", "events older than the retention go with their deliveries and attempts; their ids are forgotten and nothing of the old comes back", pruneLog},
 		{"PruneLeavesPending", "an event with a pending delivery is left alone, however old it is: it still has to be sent", pruneLeavesPending},
 		{"PruneSteps", "pruning goes in bounded steps, also in parallel, and a retention of zero or less keeps everything", pruneSteps},
@@ -72,6 +73,50 @@ func prunePayloads(w *world) {
 	}
 	if n := w.prune(store.Retention{Payloads: 30 * day, Log: 90 * day}); n != 0 {
 		w.Errorf("Prune again changed %d rows, want 0", n)
+	}
+}
+
+func pruneResponses(w *world) {
+	ep := w.endpoint()
+	old, waiting := w.newEvent(ep), w.newEvent(ep)
+	nums := w.store(old, waiting)
+	done, pending := store.DeliveryID{Event: nums[0], Endpoint: ep.Num}, store.DeliveryID{Event: nums[1], Endpoint: ep.Num}
+	for _, c := range w.claimAll() {
+		if c.ID == done {
+			w.accepted(answered(exhaust(c)))
+		} else {
+			w.accepted(answered(failure(c, 10*day)))
+		}
+	}
+	w.advance(20 * day)
+	w.promote()
+	w.accepted(answered(failure(w.take(pending), 1000*time.Hour)))
+	w.advance(11 * day)
+
+	for _, r := range []store.Retention{{}, {Responses: -1}, {Responses: 32 * day}, {Payloads: 20 * day}} {
+		w.prune(r)
+		w.wantAnswers(done, 1, "answers are not that old, or kept forever")
+		w.wantAnswers(pending, 2, "answers are not that old, or kept forever")
+	}
+	if got, err := w.st.Prune(w.ctx(), store.Retention{Responses: 30 * day}, 1); err != nil || got != 1 {
+		w.Errorf("Prune of answers with limit 1: %d, error %v, want 1", got, err)
+	}
+	if n := w.prune(store.Retention{Responses: 30 * day}); n != 1 {
+		w.Errorf("Prune changed %d rows, want the second answer of 31 days ago", n)
+	}
+	w.wantAnswers(done, 0, "the attempt was 31 days ago")
+	w.wantAnswers(pending, 1, "the first attempt was 31 days ago, the second 11")
+	if as := w.attempts(pending); len(as) != 2 || as[0].Status != 500 || as[0].Error == "" || as[0].Took == 0 {
+		w.Errorf("attempts whose answers were pruned: %+v, want all but the answers", as)
+	}
+	if n := w.prune(store.Retention{Responses: 30 * day}); n != 0 {
+		w.Errorf("Prune again changed %d rows, want 0", n)
+	}
+	w.advance(100 * day)
+	w.must(w.st.Cancel(w.ctx(), w.scope, pending, "done with"), "Cancel")
+	w.prune(store.Retention{Log: 90 * day})
+	if n := w.prune(store.Retention{Responses: 30 * day}); n != 0 {
+		w.Errorf("Prune of answers that went with their events changed %d rows, want 0", n)
 	}
 }
 

@@ -1,7 +1,6 @@
 package storetest
 
 import (
-	"slices"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -13,7 +12,6 @@ func replayChecks() []check {
 		{"ReplayRefused", "a replay says why it can't be: endpoint disabled or deleted, payload gone, nothing there", replayRefused},
 		{"ConcurrentReplays", "each of several replays at once gets a round of its own", concurrentReplays},
 		{"Cancel", "cancelling ends a pending delivery with the reason, for good but for a success that was under way", cancel},
-		{"Missed", "Missed finds the events an endpoint has no delivery of in any round, oldest first and in bounded steps", missed},
 	}
 }
 
@@ -175,68 +173,4 @@ func cancel(w *world) {
 	id := w.send(gone)[0]
 	w.setState(gone, store.Deleted)
 	w.wantErr(do(id), store.ErrFinished, "Cancel of a delivery whose endpoint is deleted: it reads as cancelled")
-}
-
-func missed(w *world) {
-	other := w.endpoint()
-	var want []int64
-	keep := func(ev store.NewEvent) int64 {
-		num := w.store(ev)[0]
-		w.advance(time.Minute)
-		return num
-	}
-	want = append(want, keep(w.newEvent())) // before the endpoint was there
-	ep := w.endpoint()
-	keep(w.newEvent(ep))
-	want = append(want, keep(w.newEvent(other)))
-	replayed := w.newEvent(other)
-	keep(replayed)
-	keep(typed(w.newEvent(), "webhook.test"))
-	w.setState(ep, store.Disabled)
-	want = append(want, keep(w.newEvent(other)), keep(w.newEvent()))
-	w.setState(ep, store.Enabled)
-	_, err := w.st.Replay(w.ctx(), w.scope, replayed.ID, ep.ID)
-	w.must(err, "Replay")
-
-	all := func(q store.MissedQuery) []store.Event {
-		w.Helper()
-		var got []store.Event
-		for range 100 {
-			evs, after, done, err := w.st.Missed(w.ctx(), w.scope, q)
-			w.must(err, "Missed")
-			got = append(got, evs...)
-			if q.Limit > 0 && len(evs) > q.Limit {
-				w.Errorf("Missed with Limit %d returned %d events", q.Limit, len(evs))
-			}
-			if done {
-				return got
-			}
-			if after <= q.After {
-				w.Fatalf("Missed is not done and says to go on at %d, where it began at %d", after, q.After)
-			}
-			q.After = after
-		}
-		w.Fatal("Missed: 100 steps and no end")
-		return nil
-	}
-	for _, limit := range []int{0, 1, 2, 3} {
-		got := all(store.MissedQuery{EndpointID: ep.ID, Limit: limit})
-		var nums []int64
-		for _, e := range got {
-			nums = append(nums, e.Num)
-			if e.Body != nil {
-				w.Errorf("Missed returned a body")
-			}
-		}
-		if !slices.Equal(nums, want) {
-			w.Errorf("Missed in steps of %d: events %v, want %v, oldest first", limit, nums, want)
-		}
-	}
-	evs := all(store.MissedQuery{EndpointID: ep.ID})
-	if len(evs) == len(want) {
-		got := all(store.MissedQuery{EndpointID: ep.ID, From: evs[1].StoredAt, To: evs[3].StoredAt})
-		if len(got) != 2 || got[0].Num != want[1] || got[1].Num != want[2] {
-			w.Errorf("Missed from the second to before the fourth: %+v, want events %v", got, want[1:3])
-		}
-	}
 }

@@ -97,17 +97,32 @@ func scopesNeverMix(w *world) {
 			notFound("Cancel", w.st.Cancel(ctx, scope, waiting, "x"))
 			_, err = w.st.Replay(ctx, scope, ev.ID, ep.ID)
 			notFound("Replay", err)
-			_, _, _, err = w.st.Missed(ctx, scope, store.MissedQuery{EndpointID: ep.ID})
-			notFound("Missed", err)
+			_, _, _, err = w.st.Undelivered(ctx, scope, store.UndeliveredQuery{EndpointID: ep.ID})
+			notFound("Undelivered", err)
+			_, err = w.st.BackFill(ctx, scope, ep.ID, []int64{id.Event})
+			notFound("BackFill", err)
+			_, err = w.st.Erase(ctx, scope, store.EraseParams{EventID: ev.ID})
+			notFound("Erase", err)
+			if r, err := w.st.Erase(ctx, scope, store.EraseParams{Ref: ev.Refs[0]}); err != nil || r.Events != 0 || !r.Done {
+				w.Errorf("Erase by a foreign event's reference in scope %v: %+v, error %v, want nothing done", scope, r, err)
+			}
 			if full {
 				_, err = w.st.Replay(ctx, scope, ownEvent.ID, ep.ID)
 				notFound("Replay to an endpoint", err)
 				_, err = w.st.Replay(ctx, scope, ev.ID, own.ID)
 				notFound("Replay of an event", err)
-				evs, _, _, err := w.st.Missed(ctx, scope, store.MissedQuery{EndpointID: own.ID})
-				w.must(err, "Missed")
-				if len(evs) != 1 || evs[0].ID != ownEvent.ID {
-					w.Errorf("Missed in scope %v: %+v, want its one event", scope, evs)
+				evs, _, _, err := w.st.Undelivered(ctx, scope, store.UndeliveredQuery{EndpointID: own.ID})
+				w.must(err, "Undelivered")
+				if len(evs) != 1 || evs[0].Event.ID != ownEvent.ID {
+					w.Errorf("Undelivered in scope %v: %+v, want its one event", scope, evs)
+				}
+				if n, err := w.st.BackFill(ctx, scope, own.ID, []int64{id.Event}); err != nil || n != 0 {
+					w.Errorf("BackFill of a foreign event in scope %v: %d, error %v, want none", scope, n, err)
+				}
+				erased, err := w.st.Erase(ctx, scope, store.EraseParams{All: true})
+				w.must(err, "Erase")
+				if erased.Events != 1 {
+					w.Errorf("Erase of all in scope %v erased %d events, want its own one", scope, erased.Events)
 				}
 			}
 			for _, p := range []store.RecoverParams{{}, {EndpointID: ep.ID}, {Type: ev.Type}} {

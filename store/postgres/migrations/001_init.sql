@@ -99,6 +99,7 @@ CREATE TABLE hookpost.ref (
 -- Decided lists of endpoints too long to become deliveries with their event.
 CREATE TABLE hookpost.fanout (
   event     bigint NOT NULL,
+  due_at    timestamptz NOT NULL,       -- of the deliveries
   part      integer NOT NULL,
   endpoints bigint[] NOT NULL,
   PRIMARY KEY (event, part)
@@ -156,5 +157,6 @@ CREATE TABLE hookpost.attempt (
   response_body   bytea,
   PRIMARY KEY (event, endpoint, round, n)
 );
+CREATE INDEX attempt_answer ON hookpost.attempt (started_at) WHERE response_header IS NOT NULL OR response_body IS NOT NULL;
 
 INSERT INTO hookpost.migration (version) VALUES (1);

@@ -95,6 +95,7 @@ CREATE TABLE hookpost_ref (
 CREATE TABLE hookpost_fanout (
   event     INTEGER NOT NULL,
   part      INTEGER NOT NULL,
+  due_at    INTEGER NOT NULL,           -- of the deliveries
   endpoints BLOB NOT NULL,              -- numbers, 8 bytes each, big-endian
   PRIMARY KEY (event, part)
 ) WITHOUT ROWID;
@@ -150,5 +151,6 @@ CREATE TABLE hookpost_attempt (
   response_body   BLOB,
   PRIMARY KEY (event, endpoint, round, n)
 ) WITHOUT ROWID;
+CREATE INDEX hookpost_attempt_answer ON hookpost_attempt (started_at) WHERE response_header IS NOT NULL OR response_body IS NOT NULL;
 
 INSERT INTO hookpost_schema (version) VALUES (1);

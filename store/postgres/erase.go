@@ -1,0 +1,115 @@
+package postgres
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/hookpost/hookpost/store"
+)
+
+// Erase implements [store.Log].
+func (s *Store) Erase(ctx context.Context, scope store.Scope, p store.EraseParams) (out store.Erased, err error) {
+	if err := store.CheckErase(scope, p); err != nil {
+		return out, err
+	}
+	p.Limit = pageSize(p.Limit, 1000, 100_000)
+	err = s.write(ctx, func(q querier) error {
+		out, err = eraseStep(ctx, q, scope, p, false)
+		return err
+	})
+	if err != nil {
+		return store.Erased{}, err
+	}
+	return out, nil
+}
+
+// eraseStep erases what p selects, up to its limit. If all of it is wanted and that is
+// more, it erases nothing and returns ErrTooMany.
+//
+// Parameters are texts and integers, for the sake of transactions of database/sql.
+func eraseStep(ctx context.Context, q querier, scope store.Scope, p store.EraseParams, all bool) (store.Erased, error) {
+	out := store.Erased{After: p.After, Done: true}
+	var events []int64
+	done := true
+	var err error
+	if store.IsText(p.EventID) && store.IsText(p.Ref) { // else there is none
+		events, done, err = toErase(ctx, q, scope, p)
+	}
+	switch {
+	case err != nil:
+		return out, err
+	case all && !done:
+		return out, fmt.Errorf("%w: more than %d events or deliveries", store.ErrTooMany, p.Limit)
+	case p.EventID != "" && len(events) == 0 && p.After == 0:
+		return out, fmt.Errorf("%w: event %.80q in %v", store.ErrNotFound, p.EventID, scope)
+	case len(events) == 0:
+		return out, nil
+	}
+	out.After, out.Done = events[len(events)-1], done
+
+	// The events first: replays lock them. Then what makes deliveries, and all of these,
+	// as reports do: whoever reports later sees that the event is erased, and of the
+	// earlier ones the answers are seen here, because each statement looks anew.
+	list := literal(events)
+	for _, text := range []string{
+		"SELECT FROM hookpost.event WHERE num = ANY ($1::text::bigint[]) ORDER BY num FOR UPDATE",
+		"DELETE FROM hookpost.fanout WHERE event = ANY ($1::text::bigint[])",
+		"SELECT FROM hookpost.delivery WHERE event = ANY ($1::text::bigint[]) ORDER BY event, endpoint, round FOR UPDATE",
+		`INSERT INTO hookpost.attempt (event, endpoint, round, n, outcome, started_at, took, status, url, class, error)
+			SELECT d.event, d.endpoint, d.round, d.attempts, 3, coalesce(d.leased_at, statement_timestamp()), 0, 0, '', '', ''
+			FROM hookpost.delivery d JOIN hookpost.lane l ON l.endpoint = d.endpoint
+			WHERE d.event = ANY ($1::text::bigint[]) AND d.state = 2 AND l.state <> 3 ON CONFLICT DO NOTHING`,
+	} {
+		if _, err := q.exec(ctx, text, list); err != nil {
+			return out, err
+		}
+	}
+	// What is pending for a deleted endpoint reads as cancelled already.
+	out.Cancelled, err = q.exec(ctx, `UPDATE hookpost.delivery d SET state = 5, owner = NULL, lease_until = NULL,
+		finished_at = statement_timestamp(), reason = $2::text
+		FROM hookpost.lane l WHERE d.event = ANY ($1::text::bigint[]) AND d.state <= 2 AND l.endpoint = d.endpoint AND l.state <> 3`,
+		list, store.ReasonErased)
+	if err != nil {
+		return out, err
+	}
+	for _, text := range []string{
+		"UPDATE hookpost.attempt a SET response_header = NULL, response_body = NULL WHERE a.event = ANY ($1::text::bigint[]) AND " + hasAnswer,
+		deleteRefs,
+	} {
+		if _, err := q.exec(ctx, text, list); err != nil {
+			return out, err
+		}
+	}
+	out.Events, err = q.exec(ctx, `UPDATE hookpost.event SET body = NULL, refs = NULL, erased_at = coalesce(erased_at, statement_timestamp())
+		WHERE num = ANY ($1::text::bigint[]) AND (erased_at IS NULL OR refs IS NOT NULL)`, list)
+	return out, err
+}
+
+// toErase returns the events of the next step, and whether they are the last.
+func toErase(ctx context.Context, q querier, scope store.Scope, p store.EraseParams) (events []int64, done bool, err error) {
+	const deliveries = "(SELECT count(*) FROM hookpost.delivery d WHERE d.event = e.num)"
+	var t text
+	switch {
+	case p.All:
+		t.add("SELECT e.num, "+deliveries+" FROM hookpost.event e WHERE e.tenant = ? AND e.mode = ? AND e.num > ? ORDER BY e.num LIMIT ?",
+			scope.Tenant, int64(scope.Mode), p.After, int64(p.Limit)+1)
+	case p.Ref != "":
+		t.add("SELECT r.event, (SELECT count(*) FROM hookpost.delivery d WHERE d.event = r.event) FROM hookpost.ref r"+
+			" WHERE r.tenant = ? AND r.mode = ? AND r.ref = ? AND r.event > ? ORDER BY r.event LIMIT ?",
+			scope.Tenant, int64(scope.Mode), p.Ref, p.After, int64(p.Limit)+1)
+	default:
+		t.add("SELECT e.num, "+deliveries+" FROM hookpost.event e WHERE e.tenant = ? AND e.mode = ? AND e.id = ? AND e.num > ?",
+			scope.Tenant, int64(scope.Mode), p.EventID, p.After)
+	}
+	looked, weight := 0, 0
+	err = q.query(ctx, t.String(), t.args, func(scan scanner) error {
+		var num, n int64
+		err := scan(&num, &n)
+		if looked++; weight < p.Limit {
+			events = append(events, num)
+			weight += int(max(1, n))
+		}
+		return err
+	})
+	return events, looked == len(events), err
+}
