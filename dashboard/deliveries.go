@@ -76,10 +76,10 @@ func (v *visit) filter(q url.Values) filter {
 	}
 	var ok bool
 	if f.from, ok = v.parseTime(f.From); !ok {
-		f.Wrong = "“From” is not a date and time such as 2026-05-24T10:02."
+		f.Wrong, f.From = "“From” is not a date and time such as 2026-05-24T10:02.", "" // browsers don't show it either
 	}
 	if f.to, ok = v.parseTime(f.To); !ok {
-		f.Wrong = "“To” is not a date and time such as 2026-05-24T10:02."
+		f.Wrong, f.To = "“To” is not a date and time such as 2026-05-24T10:02.", ""
 	}
 	if f.State != "" && !slices.Contains(stateNames, f.State) {
 		f.Wrong = "There is no such state."

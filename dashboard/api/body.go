@@ -9,7 +9,6 @@ import (
 	"maps"
 	"mime"
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -157,6 +156,3 @@ func parseObject(b []byte) (list []field, err error) {
 	}
 	return list, nil
 }
-
-// fragment writes a part of a JSON Pointer as it stands in a URI.
-func fragment(s string) string { return url.PathEscape(s) }

@@ -41,7 +41,7 @@ func (c *call) run(ops map[string]operation) error {
 		return err
 	}
 	if !store.IsText(c.id()) {
-		return store.ErrNotFound
+		return store.ErrNotFound // a database would call the question wrong
 	}
 	if err := c.readQuery(op.query); err != nil {
 		return err

@@ -5,8 +5,8 @@
 // It is an [http.Handler] that an application mounts if it wants to, beside the
 // pages or without them:
 //
-//	json, err := api.New(hooks, authorize, nil) // a dashboard.AuthorizeFunc
-//	http.Handle("/webhooks/api/", http.StripPrefix("/webhooks/api", json))
+//	operations, err := api.New(hooks, authorize, nil) // a dashboard.AuthorizeFunc
+//	http.Handle("/webhooks/api/", http.StripPrefix("/webhooks/api", operations))
 //
 // GET /openapi.json describes every operation in OpenAPI 3.1, to anybody; all else is
 // authorised request by request. GET /accounts lists what the caller was granted, and

@@ -15,6 +15,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hookpost/hookpost/sender"
+	"github.com/hookpost/hookpost/sender/sendertest"
 )
 
 // What the document says and what the handler does are the same operations with the
@@ -56,7 +57,9 @@ func TestOperationsAreThoseDocumented(t *testing.T) {
 		}
 	}
 	// Nothing else stands in the file: no other method, no component without use.
-	var raw struct{ Paths map[string]map[string]json.RawMessage }
+	var raw struct {
+		Paths map[string]map[string]json.RawMessage
+	}
 	require.NoError(t, json.Unmarshal(openAPI, &raw))
 	for path, item := range raw.Paths {
 		for key := range item {
@@ -150,7 +153,6 @@ func TestEveryOperation(t *testing.T) {
 		delivery := account + "/deliveries/" + w.must("POST", endpoint+"/test", "")["id"].(string)
 		synctest.Wait()
 		require.Equal(w, "delivered", w.must("GET", delivery, "")["state"])
-		w.receiver.Script()
 		event := w.send(sender.Event{Type: "payment.succeeded", Data: 1, Refs: []string{"pay_1"}})
 		w.must("GET", account+"/events", "")
 		w.must("GET", account+"/events/"+event, "")
@@ -167,7 +169,7 @@ func TestEveryOperation(t *testing.T) {
 		w.must("GET", recovery, "")
 		w.must("GET", "/accounts", "")
 		w.must("GET", "/event-types", "")
-		fail(w)
+		w.receiver.Script(sendertest.Status(500))
 		replayed := w.must("POST", account+"/events/"+event+"/replay", `{"endpoint_id": "`+id+`"}`)
 		synctest.Wait()
 		w.must("POST", account+"/deliveries/"+replayed["id"].(string)+"/cancel", "")

@@ -3,6 +3,7 @@ package api
 import (
 	"errors"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -77,7 +78,7 @@ func problemOf(k kind, detail string, faults ...fault) *problem {
 // fieldFault says what is wrong with a field of the body.
 func fieldFault(name, detail string) fault {
 	escaped := strings.NewReplacer("~", "~0", "/", "~1").Replace(name) // RFC 6901
-	return fault{Pointer: "#/" + fragment(escaped), Detail: detail}
+	return fault{Pointer: "#/" + url.PathEscape(escaped), Detail: detail}
 }
 
 // fields are the names of settings in Go, as the sender's errors give them, and here.

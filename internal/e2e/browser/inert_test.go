@@ -30,12 +30,6 @@ func TestHostileTextIsInert(t *testing.T) {
 		URL:        w.receiver.URL() + "/<script>alert(7)</script>?q='><img%20src=x%20onerror=alert(8)>",
 		EventTypes: []string{"*"}, Description: text, Metadata: map[string]string{"<b>": text},
 	})
-	if err != nil { // such a URL has to be escaped
-		ep, _, err = w.live.CreateEndpoint(t.Context(), sender.EndpointSpec{
-			URL:        w.receiver.URL() + "/%3Cscript%3E?q='%3E",
-			EventTypes: []string{"*"}, Description: text, Metadata: map[string]string{"<b>": text},
-		})
-	}
 	require.NoError(t, err)
 	receipt, err := w.live.Send(t.Context(), sender.Event{Type: "payment.failed", Data: object{"note": text, "<script>alert(9)</script>": 1}, Refs: []string{"<b>ref</b>"}})
 	require.NoError(t, err)

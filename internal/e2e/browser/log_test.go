@@ -104,7 +104,7 @@ func TestWhy(t *testing.T) {
 	id := w.send("payment.succeeded", object{"amount": 1})
 	w.settled()
 	b := w.visit("events")
-	b.in("tbody tr:has(a[href$='" + id + "'])").follow("link", "payment.succeeded")
+	b.in("tbody tr:has(a[href$='"+id+"'])").follow("link", "payment.succeeded")
 	why := b.in("section[aria-labelledby=why]")
 	why.choose("Did it reach this endpoint, and why not?", other.URL)
 	why.follow("button", "Explain")

@@ -55,7 +55,7 @@ func TestRecoverySlowlyAndCancelled(t *testing.T) {
 	b.sees("100 deliveries")
 	b.follow("button", "Recover 100 deliveries")
 	b.in("h1").sees("running")
-	b.has("progressindicator", "Progress")
+	b.has("progressbar", "Progress")
 	taken := func() string { return value[string](b, "document.querySelector('.facts dd').innerText") }
 	before := taken()
 	w.until("the progress moves", func() bool { return taken() != before })

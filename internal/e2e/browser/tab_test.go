@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -27,8 +28,9 @@ type tab struct {
 	ctx   context.Context
 	loads atomic.Int64
 
-	mu    sync.Mutex
-	wrong []string // what went wrong in the page
+	mu     sync.Mutex
+	wrong  []string // what went wrong in the page
+	normal []string // what looks like an error to Chromium and is none
 }
 
 // part is a part of the page, by its CSS selector.
@@ -51,7 +53,10 @@ func (w *world) blank() *tab {
 	w.Helper()
 	ctx, end := chromedp.NewContext(chromium, chromedp.WithNewBrowserContext())
 	w.Cleanup(end)
-	b := &tab{w: w, ctx: ctx}
+	b := &tab{w: w, ctx: ctx, normal: []string{
+		"status of 422",                  // a form comes back with its mistakes
+		"NavigationEntryMarkedSkippable", // a page was left without a click, by a key
+	}}
 	b.part = part{b, "html"}
 	require.NoError(w, chromedp.Listen(ctx, b.hear))
 	call(b, page.Enable, page.EnableParams{})
@@ -77,10 +82,7 @@ func (b *tab) hear(event any) {
 	case *runtime.EventConsoleAPICalled:
 		b.fault("console: %s", e.Type)
 	case *log.EventEntryAdded:
-		// A form with mistakes comes back with 422, which Chromium calls an error.
-		if !strings.Contains(e.Entry.Text, "status of 422") {
-			b.fault("log: %s %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL)
-		}
+		b.fault("log: %s %s %s", e.Entry.Level, e.Entry.Text, e.Entry.URL)
 	case *audits.EventIssueAdded:
 		details, _ := json.Marshal(e.Issue.Details) // else the code alone
 		b.fault("issue: %s %s", e.Issue.Code, details)
@@ -88,9 +90,19 @@ func (b *tab) hear(event any) {
 }
 
 func (b *tab) fault(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.wrong = append(b.wrong, fmt.Sprintf(format, args...))
+	if !slices.ContainsFunc(b.normal, func(part string) bool { return strings.Contains(text, part) }) {
+		b.wrong = append(b.wrong, text)
+	}
+}
+
+// expect says that a part of an error's text is no error in this tab.
+func (b *tab) expect(text string) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.normal = append(b.normal, text)
 }
 
 func (b *tab) faults() []string {
