@@ -92,6 +92,7 @@ type secretDialog struct {
 	Endpoint store.Endpoint
 	Secret   string
 	Rotated  bool
+	Public   bool // Secret is the public half of a key pair
 }
 
 // createEndpoint answers with the secret itself: no address leads to it a second

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/hookpost/hookpost/dashboard/internal/desk"
+	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/store"
 )
 
@@ -70,7 +71,15 @@ func (v *visit) rotateSecret() error {
 	if err != nil {
 		return err
 	}
-	return v.panel(http.StatusOK, "secret.html", "Webhook signing secret", secretDialog{Endpoint: ep, Secret: secret.Reveal(), Rotated: true})
+	d := secretDialog{Endpoint: ep, Secret: secret.Reveal(), Rotated: true}
+	if secret.Kind() == signing.KindPrivate {
+		// The private half never leaves the sender.
+		if d.Secret, err = secret.PublicKey(); err != nil {
+			return err
+		}
+		d.Public = true
+	}
+	return v.panel(http.StatusOK, "secret.html", "Webhook signing secret", d)
 }
 
 func (v *visit) revokeSecret() error {

@@ -10,6 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hookpost/hookpost/sender"
+	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/store"
 )
 
@@ -51,5 +52,20 @@ func TestRotateSecret(t *testing.T) {
 		w.follow("endpoints/"+ep.ID+"/delete", nil)
 		require.Equal(w, http.StatusConflict, w.post("endpoints/"+ep.ID+"/rotate", url.Values{"overlap": {"24h"}}).Status)
 		require.Equal(w, store.Deleted, func() store.EndpointState { e, _ := w.acme.Endpoint(w.Context(), ep.ID); return e.State }())
+	})
+}
+
+// What the receiver of an endpoint with a key pair needs is the public half.
+func TestRotateKeyPair(t *testing.T) {
+	inWorld(t, sender.Options{}, func(w *world) {
+		ep, _, err := w.acme.CreateEndpoint(w.Context(), sender.EndpointSpec{
+			URL: "https://example.com/keys", EventTypes: []string{"push"}, Secret: signing.NewPrivateKey(), NoTestEvent: true,
+		})
+		require.NoError(w, err)
+		a := w.post("endpoints/"+ep.ID+"/rotate", url.Values{"overlap": {"24h"}})
+		require.Equal(w, http.StatusOK, a.Status)
+		require.Equal(w, 1, strings.Count(a.Body, "whpk_"))
+		require.NotContains(w, a.Body, "whsk_")
+		require.Contains(w, a.text(), "Webhook public key")
 	})
 }

@@ -102,7 +102,7 @@ func TestForeignThings(t *testing.T) {
 			ask := func(op operation, account, id, other string, missing bool) {
 				w.Helper()
 				asked++
-				path := strings.NewReplacer("{account}", account, "{id}", id).Replace(op.path)
+				path := strings.NewReplacer("{account}", account, "{id}", id, "{secret}", theirs.secret).Replace(op.path)
 				query := url.Values{}
 				for _, name := range op.query {
 					switch name {

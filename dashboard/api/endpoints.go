@@ -20,6 +20,8 @@ type configView struct {
 	Description string            `json:"description,omitempty"`
 	Schedule    string            `json:"schedule,omitempty"`
 	Schemes     []string          `json:"schemes,omitempty"`
+	TimeoutMS   int64             `json:"timeout_ms,omitempty"`
+	Headers     []string          `json:"headers,omitempty"` // their names
 	Metadata    map[string]string `json:"metadata,omitempty"`
 }
 
@@ -53,7 +55,8 @@ type healthView struct {
 func viewConfig(c store.Config) configView {
 	return configView{
 		URL: c.URL, EventTypes: c.EventTypes, State: c.State.String(), Reason: c.Reason,
-		Description: c.Description, Schedule: c.Schedule, Schemes: c.Schemes, Metadata: c.Metadata,
+		Description: c.Description, Schedule: c.Schedule, Schemes: c.Schemes,
+		TimeoutMS: c.Timeout.Milliseconds(), Headers: c.Headers, Metadata: c.Metadata,
 	}
 }
 
@@ -70,12 +73,6 @@ func viewEndpoint(ep store.Endpoint) endpointView {
 		v.Secrets = append(v.Secrets, secretView{s.ID, s.Fingerprint, s.ExpiresAt.UTC()})
 	}
 	return v
-}
-
-// withSecret is the one answer that holds a signing secret.
-type withSecret struct {
-	Endpoint endpointView `json:"endpoint"`
-	Secret   string       `json:"secret"`
 }
 
 func (c *call) listEndpoints() error {
@@ -123,7 +120,11 @@ func (c *call) createEndpoint() error {
 	if err != nil {
 		return err
 	}
-	return c.created(http.StatusCreated, "endpoints/"+ep.ID, withSecret{viewEndpoint(ep), secret.Reveal()})
+	v, err := viewWithSecret(ep, secret)
+	if err != nil {
+		return err
+	}
+	return c.created(http.StatusCreated, "endpoints/"+ep.ID, v)
 }
 
 func (c *call) getEndpoint() error {

@@ -29,6 +29,8 @@ var operations = []operation{
 	{http.MethodPost, "/accounts/{account}/endpoints/{id}/disable", nil, (*call).disableEndpoint},
 	{http.MethodPost, "/accounts/{account}/endpoints/{id}/enable", nil, (*call).enableEndpoint},
 	{http.MethodPost, "/accounts/{account}/endpoints/{id}/test", nil, (*call).sendTest},
+	{http.MethodPost, "/accounts/{account}/endpoints/{id}/rotate", nil, (*call).rotateSecret},
+	{http.MethodDelete, "/accounts/{account}/endpoints/{id}/secrets/{secret}", nil, (*call).revokeSecret},
 	{http.MethodGet, "/accounts/{account}/endpoints/{id}/history", pageQuery, (*call).endpointHistory},
 	{http.MethodGet, "/accounts/{account}/endpoints/{id}/activity", []string{"newest"}, (*call).endpointActivity},
 

@@ -37,6 +37,7 @@ var (
 	disabled      = kind{"endpoint-disabled", http.StatusConflict, "The endpoint is disabled"}
 	erased        = kind{"event-erased", http.StatusConflict, "The event's payload is erased"}
 	finished      = kind{"delivery-finished", http.StatusConflict, "The delivery is not pending any more"}
+	currentSecret = kind{"current-secret", http.StatusConflict, "The secret is the current one"}
 	changed       = kind{"endpoint-changed", http.StatusConflict, "The endpoint was changed meanwhile"}
 	tooLarge      = kind{"too-large", http.StatusRequestEntityTooLarge, "The body is too large"}
 	wrongType     = kind{"wrong-content-type", http.StatusUnsupportedMediaType, "The body is not JSON"}

@@ -172,7 +172,7 @@ func (w *world) send(e sender.Event) string {
 
 // things are one of each thing that has an id.
 type things struct {
-	endpoint, disabled, event, delivery, recovery string
+	endpoint, disabled, event, delivery, recovery, secret string
 }
 
 // things fills a scope.
@@ -194,7 +194,7 @@ func (w *world) things(scope store.Scope) things {
 	recovery, err := w.api.office.Desk("ann", scope, desk.Replay).StartRecovery(ctx, sender.Recovery{Type: "none.such"})
 	require.NoError(w, err)
 	synctest.Wait()
-	return things{ep.ID, off.ID, receipt.ID, list[0].ID.String(), recovery}
+	return things{ep.ID, off.ID, receipt.ID, list[0].ID.String(), recovery, ep.Secrets[0].ID}
 }
 
 // pathOf fills in the path of an operation with what of things it is about.
@@ -205,7 +205,7 @@ func (x things) pathOf(path, account string) string {
 			id = other
 		}
 	}
-	return strings.NewReplacer("{account}", account, "{id}", id).Replace(path)
+	return strings.NewReplacer("{account}", account, "{id}", id, "{secret}", x.secret).Replace(path)
 }
 
 // state is all that a scope holds, to see that nothing of it has changed.

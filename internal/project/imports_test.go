@@ -33,7 +33,7 @@ var arrows = map[string][]string{
 	"sender":                {"signing", "retry", "store", "store/keyring", "internal/netguard", uuidModule},
 	"sender/sendertest":     {},
 	"dashboard":             {"sender", "signing", "store"},
-	"dashboard/api":         {"dashboard", "dashboard/internal/desk", "sender", "store"},
+	"dashboard/api":         {"dashboard", "dashboard/internal/desk", "sender", "signing", "store"},
 	"verifier":              {"signing"},
 	"verifier/dedupe":       {"verifier"},
 	"verifier/verifiertest": {"verifier", "signing"},

@@ -79,7 +79,7 @@ func TestTablesStopGrowing(t *testing.T) {
 		if n := size(); d < warmUp {
 			most = max(most, n)
 		} else {
-			require.LessOrEqual(t, n, most+most/20, "after %d days there are %d bytes, after %d there were %d", d, n, warmUp, most)
+			require.LessOrEqual(t, n, most+most/5, "after %d days there are %d bytes, after %d there were %d", d, n, warmUp, most)
 		}
 	}
 	left, err := st.Events(t.Context(), scope, store.EventQuery{Limit: 1000, Before: int64(sent - 14*perDay)})

@@ -35,7 +35,7 @@ func (s *Store) Undelivered(ctx context.Context, scope store.Scope, q store.Unde
 			looked++
 			after = r.int(0)
 			typ := r.text(2)
-			if r.int(10) != 0 || strings.HasPrefix(typ, reserved) || q.Type != "" && typ != q.Type {
+			if r.int(11) != 0 || strings.HasPrefix(typ, reserved) || q.Type != "" && typ != q.Type {
 				return nil
 			}
 			if waits, err := waitsFor(c, after, ep.Num); err != nil || waits {
@@ -46,8 +46,8 @@ func (s *Store) Undelivered(ctx context.Context, scope store.Scope, q store.Unde
 				return err
 			}
 			u := store.Undelivered{Event: ev}
-			if !r.null(11) {
-				d, err := deliveryByID(c, scope, store.DeliveryID{Event: ev.Num, Endpoint: ep.Num, Round: int(r.int(11))})
+			if !r.null(12) {
+				d, err := deliveryByID(c, scope, store.DeliveryID{Event: ev.Num, Endpoint: ep.Num, Round: int(r.int(12))})
 				if err != nil {
 					return err
 				}
