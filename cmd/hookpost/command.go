@@ -43,6 +43,14 @@ type call struct {
 	out     *output
 }
 
+func newCall(cmd *command, s surroundings) *call {
+	c := &call{surroundings: s, command: cmd, out: &output{to: s.stdout}}
+	c.flags = flag.NewFlagSet(cmd.name, flag.ContinueOnError)
+	c.flags.SetOutput(io.Discard) // flagError tells of errors
+	boolFlag(c.flags, &c.json, "json", "print JSON, for programs")
+	return c
+}
+
 // run executes the command that args name and returns the exit status.
 func run(ctx context.Context, args []string, s surroundings) int {
 	if len(args) == 0 {
@@ -63,10 +71,7 @@ func run(ctx context.Context, args []string, s surroundings) int {
 	if err != nil {
 		return report(ctx, s.stderr, "", err)
 	}
-	c := &call{surroundings: s, command: cmd, out: &output{to: s.stdout}}
-	c.flags = flag.NewFlagSet(cmd.name, flag.ContinueOnError)
-	c.flags.SetOutput(io.Discard)
-	boolFlag(c.flags, &c.json, "json", "print JSON, for programs")
+	c := newCall(cmd, s)
 	do := cmd.prepare(c)
 	err = c.parse(rest)
 	if errors.Is(err, flag.ErrHelp) {
