@@ -63,7 +63,7 @@ func TestBadInput(t *testing.T) {
 		{"send --type webhook.x", "reserved"},
 		{"send --type a --content-type x", "--content-type"},
 		{"send --type a ftp://x", "only http and https"},
-		{"send --type a nonsense", "is not absolute; begin with https://"},
+		{"send --type a localhost:8080", "is not absolute; begin with https:// or http://"},
 		{"send --type a http://u:pw@localhost/", "user name or password"},
 		{"send --type a http://169.254.169.254/", "never allowed"},
 		{"send --type a http://localhost/ --scheme x", "want standard"},
@@ -128,7 +128,7 @@ func TestBadInput(t *testing.T) {
 		{"migrate --check --sql", "contradict each other"},
 		{"migrate --store x", "the forms are"},
 
-		{"keys", "needs one of its commands: new, check, secret or fingerprint"},
+		{"keys", "one of its commands is missing: new, check, secret or fingerprint"},
 		{"keys new --id a:b", "letters, digits"},
 		{"keys check --keys-env EMPTY", "no keys"},
 		{"keys check --keys-env BARE_KEY", "found no colon"},

@@ -43,6 +43,14 @@ type call struct {
 	out     *output
 }
 
+func newCall(cmd *command, s surroundings) *call {
+	c := &call{surroundings: s, command: cmd, out: &output{to: s.stdout}}
+	c.flags = flag.NewFlagSet(cmd.name, flag.ContinueOnError)
+	c.flags.SetOutput(io.Discard) // flagError tells of errors
+	boolFlag(c.flags, &c.json, "json", "print JSON, for programs")
+	return c
+}
+
 // run executes the command that args name and returns the exit status.
 func run(ctx context.Context, args []string, s surroundings) int {
 	if len(args) == 0 {
@@ -63,10 +71,7 @@ func run(ctx context.Context, args []string, s surroundings) int {
 	if err != nil {
 		return report(ctx, s.stderr, "", err)
 	}
-	c := &call{surroundings: s, command: cmd, out: &output{to: s.stdout}}
-	c.flags = flag.NewFlagSet(cmd.name, flag.ContinueOnError)
-	c.flags.SetOutput(io.Discard)
-	boolFlag(c.flags, &c.json, "json", "print JSON, for programs")
+	c := newCall(cmd, s)
 	do := cmd.prepare(c)
 	err = c.parse(rest)
 	if errors.Is(err, flag.ErrHelp) {
@@ -84,51 +89,57 @@ func run(ctx context.Context, args []string, s surroundings) int {
 
 // find returns the command that args begin with, and what follows its name.
 func find(args []string) (*command, []string, error) {
-	all := commands()
-	one, two := args[0], ""
+	one := args[0]
 	if len(args) > 1 {
-		two = one + " " + args[1]
-	}
-	var group []string
-	for i := range all {
-		cmd := &all[i]
-		if cmd.name == two {
+		if cmd := named(one + " " + args[1]); cmd != nil {
 			return cmd, args[2:], nil
 		}
-		if sub, ok := strings.CutPrefix(cmd.name, one+" "); ok {
-			group = append(group, sub)
-		}
 	}
-	named := func(cmd command) bool { return cmd.name == one }
-	i := slices.IndexFunc(all, named)
-	isFlag := len(args) > 1 && strings.HasPrefix(args[1], "-")
+	cmd, group := named(one), subcommands(one)
+	flagNext := len(args) > 1 && strings.HasPrefix(args[1], "-")
 	switch {
-	case len(group) > 0 && len(args) > 1 && !isFlag:
+	case len(group) > 0 && len(args) > 1 && !flagNext:
 		return nil, nil, badInput("%s has no command %.80q; it has %s", one, args[1], enumerate(group, "and"))
-	case i >= 0:
-		return &all[i], args[1:], nil
-	case len(group) > 0 && isFlag && slices.Contains([]string{"-h", "-help", "--help"}, args[1]):
-		return groupHelp(one, all), args[1:], nil
+	case cmd != nil:
+		return cmd, args[1:], nil
 	case len(group) > 0:
-		return nil, nil, badInput("%s needs one of its commands: %s", one, enumerate(group, "or"))
-	}
-	if strings.HasPrefix(one, "-") {
+		return groupCommand(one), args[1:], nil
+	case strings.HasPrefix(one, "-"):
 		return nil, nil, badInput("flags stand behind a command, and %.80q stands first; hookpost -h lists the commands", one)
 	}
 	return nil, nil, badInput("there is no command %.80q; hookpost -h lists them", one)
 }
 
-// groupHelp is a command whose help lists those of a group.
-func groupHelp(group string, all []command) *command {
-	var text strings.Builder
-	text.WriteString("Commands:\n")
-	printList(&text, slices.DeleteFunc(slices.Clone(all), func(cmd command) bool {
-		return !strings.HasPrefix(cmd.name, group+" ")
-	}))
+// named returns the command of that name, or nil.
+func named(name string) *command {
+	all := commands()
+	i := slices.IndexFunc(all, func(cmd command) bool { return cmd.name == name })
+	if i < 0 {
+		return nil
+	}
+	return &all[i]
+}
+
+// inGroup returns the commands whose first word is that of the group.
+func inGroup(group string) []command {
+	return slices.DeleteFunc(commands(), func(cmd command) bool { return !strings.HasPrefix(cmd.name, group+" ") })
+}
+
+// subcommands returns the second words of a group's commands.
+func subcommands(group string) []string {
+	var words []string
+	for _, cmd := range inGroup(group) {
+		words = append(words, strings.TrimPrefix(cmd.name, group+" "))
+	}
+	return words
+}
+
+// groupCommand stands for a group whose name is no command by itself: it has help.
+func groupCommand(group string) *command {
 	return &command{
-		name: group, args: "COMMAND", short: "manage " + group, long: strings.TrimSuffix(text.String(), "\n"),
+		name: group, args: "COMMAND", short: "the commands for " + group,
 		prepare: func(*call) func(context.Context) error {
-			return func(context.Context) error { return badInput("it needs one of its commands") }
+			return func(context.Context) error { return nil } // parse has refused it: COMMAND is missing
 		},
 	}
 }
@@ -164,6 +175,8 @@ func (c *call) parse(args []string) error {
 		return badInput("unexpected argument %.80q; the form is: %s", c.args[0], c.usage())
 	case len(c.args) > most:
 		return badInput("unexpected argument %.80q after %.80q; the form is: %s", c.args[most], c.args[most-1], c.usage())
+	case len(c.args) < least && c.command.args == "COMMAND":
+		return badInput("one of its commands is missing: %s", enumerate(subcommands(c.command.name), "or"))
 	case len(c.args) < least:
 		return badInput("an argument is missing; the form is: %s", c.usage())
 	}

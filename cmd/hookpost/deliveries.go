@@ -211,11 +211,11 @@ func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store
 		}
 		return c.out.json(struct {
 			deliveryJSON
+			bodyJSON               // none once erased
 			Refs     []string      `json:"refs,omitempty"`
-			Body     string        `json:"body,omitempty"` // of the request; none once erased
 			ErasedAt time.Time     `json:"erased_at,omitzero"`
 			Log      []attemptJSON `json:"attempt_log"`
-		}{newDelivery(d), e.Refs, string(e.Body), utc(e.ErasedAt), list})
+		}{newDelivery(d), newBody(e.Body), e.Refs, utc(e.ErasedAt), list})
 	}
 	c.out.facts([][2]string{
 		{"delivery", d.ID.String()},

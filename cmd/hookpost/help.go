@@ -41,6 +41,10 @@ func (c *call) printHelp(w io.Writer) {
 	if c.command.long != "" {
 		fmt.Fprintf(w, "\n%s\n", strings.TrimSpace(c.command.long))
 	}
+	if more := inGroup(c.command.name); len(more) > 0 {
+		fmt.Fprint(w, "\nCommands:\n")
+		printList(w, more)
+	}
 	fmt.Fprint(w, "\nFlags:\n")
 	var forms, texts []string
 	width := 0

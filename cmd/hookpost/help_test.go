@@ -24,6 +24,7 @@ func TestHelp(t *testing.T) {
 	}
 	narrow(t, overview)
 	require.Contains(t, s.must(t, "keys", "-h"), "\n  keys new ")
+	require.Contains(t, s.must(t, "endpoints", "-h"), "\n  endpoints create ")
 	require.Contains(t, s.must(t, "version"), "hookpost ")
 }
 

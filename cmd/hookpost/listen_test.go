@@ -100,7 +100,7 @@ func TestListenJSON(t *testing.T) {
 	s.must(t, "send", l.url+"/a", "--type", "x.y", "--data", `{"n":1}`, "--id", "evt_1")
 	s.with("HOOKPOST_SECRET", "whsec_"+strings.Repeat("B", 32)).call("send", l.url, "--type", "x.y")
 	s.must(t, "send", l.url, "--type", "x.y", "--body", writeFile(t, "no envelope"), "--content-type", "text/plain", "--id", "evt_2")
-	<-l.done
+	<-l.done // three requests, two of them events
 	status, out := l.stop()
 	require.Equal(t, exitOK, status)
 	var lines []map[string]any
@@ -120,6 +120,7 @@ func TestListenJSON(t *testing.T) {
 	require.Equal(t, false, lines[1]["verified"])
 	require.Equal(t, "400", lines[1]["answer"])
 	require.Equal(t, "no envelope", lines[2]["body"])
+	require.Equal(t, []byte("\xff"), newBody([]byte("\xff")).Base64)
 }
 
 // What is forwarded arrives as it was sent, and the answer comes back.

@@ -73,6 +73,8 @@ func (s *sending) run(ctx context.Context) error {
 		return badInput("--data and --body contradict each other; a body replaces the envelope with its data")
 	case url != "" && s.firstGiven(stored) != "":
 		return badInput("--%s is for sending through the store and the URL for sending without; leave out one of them", s.firstGiven(stored))
+	case url != "" && !strings.Contains(url, "://"):
+		return badInput("the URL %.80q is not absolute; begin with https:// or http://", url)
 	case url == "" && s.store.address(s.call) == "":
 		return badInput("neither a URL nor a store; give the receiver's URL, or --store to send to the endpoints there")
 	case url == "" && s.firstGiven(direct) != "":
@@ -129,6 +131,9 @@ func (s *sending) enqueue(ctx context.Context) error {
 		r, err := t.Send(ctx, s.event)
 		if errors.Is(err, store.ErrConflict) {
 			return refused("an event %s with other content is stored already; leave --id out for a new one", r.ID)
+		}
+		if errors.Is(err, sender.ErrOutcomeUnknown) {
+			return trouble("the event may be stored or not; to be sure send it again with --id %s", r.ID)
 		}
 		if err != nil {
 			return err

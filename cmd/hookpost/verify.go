@@ -10,6 +10,7 @@ import (
 	"net/textproto"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/verifier"
@@ -169,7 +170,20 @@ type verdictJSON struct {
 	SignedAt  time.Time       `json:"signed_at,omitzero"`
 	Signed    []string        `json:"signed,omitempty"` // which of id, type and time the signature covers
 	Data      json.RawMessage `json:"data,omitempty"`
-	Body      string          `json:"body,omitempty"` // if there is no data
+	bodyJSON                  // if there is no data
+}
+
+// bodyJSON is a request body: as text, or in base64 if it is not UTF-8.
+type bodyJSON struct {
+	Body   string `json:"body,omitempty"`
+	Base64 []byte `json:"body_base64,omitempty"`
+}
+
+func newBody(b []byte) bodyJSON {
+	if utf8.Valid(b) {
+		return bodyJSON{Body: string(b)}
+	}
+	return bodyJSON{Base64: b}
 }
 
 func newVerdict(e verifier.Event, reason string) verdictJSON {
@@ -178,7 +192,7 @@ func newVerdict(e verifier.Event, reason string) verdictJSON {
 	}
 	v := verdictJSON{Verified: true, ID: e.ID, Type: e.Type, CreatedAt: utc(e.CreatedAt), SignedAt: utc(e.Timestamp), Signed: covered(e.Signed), Data: e.Data}
 	if e.Data == nil {
-		v.Body = string(e.Body)
+		v.bodyJSON = newBody(e.Body)
 	}
 	return v
 }
