@@ -20,7 +20,8 @@
 // once more, and both tests by River, a job queue on the same server, with a worker
 // that signs and posts. At last, each durable engine's claims are timed with 10,000
 // and with 1,000,000 deliveries pending, which takes minutes: -only claim runs
-// nothing else, and -only 'drain|live|net/http' the sender without them.
+// nothing else, and -only 'drain|live|net/http' the sender without them. -only stats
+// does the same for what Stats asks the store.
 //
 // The receiver is this program too, in a process of its own, and says after each run
 // how many requests were lost or came twice. Runs are interleaved, in an order that
@@ -121,16 +122,16 @@ func bench(ctx context.Context, cfg *config) error {
 		}
 	}
 	db := &database{}
-	tests, claims := allTests(cfg, db), claimTests(cfg, db)
-	if len(tests)+len(claims) == 0 {
+	tests, claims, stats := allTests(cfg, db), claimTests(cfg, db), statsTests(cfg, db)
+	if len(tests)+len(claims)+len(stats) == 0 {
 		return nil
 	}
-	return benchSender(ctx, cfg, db, tests, claims)
+	return benchSender(ctx, cfg, db, tests, claims, stats)
 }
 
-// benchSender runs every test cfg.runs times and prints the table, and then that of
-// the claims.
-func benchSender(ctx context.Context, cfg *config, db *database, tests []*test, claims []*claimTest) (err error) {
+// benchSender runs every test cfg.runs times and prints the table, and then those of
+// the claims and of Stats.
+func benchSender(ctx context.Context, cfg *config, db *database, tests []*test, claims []*claimTest, stats []*statsTest) (err error) {
 	rcv, err := startReceiver()
 	if err != nil {
 		return err
@@ -138,7 +139,8 @@ func benchSender(ctx context.Context, cfg *config, db *database, tests []*test, 
 	defer rcv.stop()
 	onServer := func(t *test) bool { return t.db != nil }
 	claimsOnServer := func(t *claimTest) bool { return t.engine.db != nil }
-	if slices.ContainsFunc(tests, onServer) || slices.ContainsFunc(claims, claimsOnServer) {
+	statsOnServer := func(t *statsTest) bool { return t.engine.db != nil }
+	if slices.ContainsFunc(tests, onServer) || slices.ContainsFunc(claims, claimsOnServer) || slices.ContainsFunc(stats, statsOnServer) {
 		started := db.start(ctx)
 		switch {
 		case started == nil:
@@ -146,6 +148,7 @@ func benchSender(ctx context.Context, cfg *config, db *database, tests []*test, 
 		case errors.Is(started, pgserver.ErrNone) && os.Getenv("CI") != "true":
 			fmt.Fprintln(os.Stderr, "bench: skipping what needs PostgreSQL:", started)
 			tests, claims = slices.DeleteFunc(tests, onServer), slices.DeleteFunc(claims, claimsOnServer)
+			stats = slices.DeleteFunc(stats, statsOnServer)
 		default:
 			return started
 		}
@@ -167,8 +170,13 @@ func benchSender(ctx context.Context, cfg *config, db *database, tests []*test, 
 			return err
 		}
 	}
-	if len(claims) == 0 {
+	if len(claims) > 0 {
+		if err := runClaimTests(ctx, cfg, claims); err != nil {
+			return err
+		}
+	}
+	if len(stats) == 0 {
 		return nil
 	}
-	return runClaimTests(ctx, cfg, claims)
+	return runStatsTests(ctx, cfg, stats)
 }
