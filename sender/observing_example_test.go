@@ -62,6 +62,6 @@ func ExampleTenant_Stats() {
 	exact := must(acme.EndpointStats(ctx, stats.Endpoints[0].EndpointID, 1000))
 	fmt.Println("pending:", exact.Pending())
 	// Output:
-	// pending: 100+ in flight: 0
+	// pending: 50+ in flight: 0
 	// pending: 150
 }

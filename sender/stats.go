@@ -8,9 +8,9 @@ import (
 	"github.com/hookpost/hookpost/store"
 )
 
-// statsBound is where counts stop, unless asked to go on: reading a hundred entries of
-// an index costs little more than finding the first.
-const statsBound = 100
+// statsBound is where counts stop, unless asked to go on: reading fifty entries of an
+// index costs little more than finding the first.
+const statsBound = 50
 
 // Stats tells how the deliveries of a tenant stand.
 type Stats struct {
@@ -65,7 +65,7 @@ type Counters struct {
 }
 
 // Stats returns how the tenant's deliveries stand, in all and by endpoint. Each
-// endpoint's counts stop at 100, those in flight when 10,000 are in the whole store.
+// endpoint's counts stop at 50, those in flight when 10,000 are in the whole store.
 // The cost grows with the number of endpoints and not with that of deliveries.
 func (t *Tenant) Stats(ctx context.Context) (Stats, error) {
 	if t.err != nil {
@@ -91,7 +91,7 @@ func (t *Tenant) Stats(ctx context.Context) (Stats, error) {
 }
 
 // EndpointStats returns how the deliveries of one endpoint stand. Counts stop at upTo,
-// which 0 makes 100; one that goes on to 10,000 takes a millisecond or two. The error
+// which 0 makes 50; one that goes on to 10,000 takes a millisecond or two. The error
 // is a store.ErrNotFound if there is no such endpoint or it is deleted.
 func (t *Tenant) EndpointStats(ctx context.Context, endpointID string, upTo int) (EndpointStats, error) {
 	if t.err != nil {

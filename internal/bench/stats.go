@@ -17,7 +17,7 @@ import (
 const statsEndpoints = 1000
 
 // statsBound is where the sender's counts stop.
-const statsBound = 100
+const statsBound = 50
 
 // statsTest compares what the backlogs of a tenant and of one endpoint cost with few
 // and with many deliveries pending.
