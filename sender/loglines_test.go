@@ -18,6 +18,7 @@ import (
 	"github.com/hookpost/hookpost/retry"
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/sender/sendertest"
+	"github.com/hookpost/hookpost/store"
 )
 
 // logLine is a level, a message and its keys.
@@ -100,7 +101,7 @@ func TestOneLineForEachOutcomeThatMatters(t *testing.T) {
 	inBubble(t, sender.Options{Schedule: retry.Steps(time.Minute), GiveUpAfter: time.Hour}, func(t *testing.T, w *world) {
 		w.receiver("good.example", sendertest.Answer{Status: 204})
 		w.receiver("bad.example", sendertest.Answer{Status: 500})
-		acme := w.For("acme", 1)
+		acme := w.For("acme", store.Live)
 		w.endpoint(acme, "good.example", "good.thing")
 		bad := w.endpoint(acme, "bad.example", "bad.thing")
 		for range 20 {

@@ -271,7 +271,7 @@ func TestTraceContextGoesWithEveryAttempt(t *testing.T) {
 		}
 		send := func(ctx context.Context, typ string) string {
 			t.Helper()
-			receipt, err := w.Sender.Send(ctx, sender.Event{Type: typ})
+			receipt, err := w.Send(ctx, sender.Event{Type: typ})
 			require.NoError(t, err)
 			synctest.Wait()
 			return receipt.ID

@@ -230,15 +230,18 @@ func (s *Sender) exhausted(r *report) {
 	if r.job.endpoint != nil {
 		d.EndpointID = r.job.endpoint.ID
 	}
+	attempts := r.job.Attempt
 	if r.Attempt != nil {
 		d.LastStatus = r.Attempt.Status
+	} else {
+		attempts-- // it was given up without another one
 	}
 	s.observe.exhausted(d)
 	if r.Quiet {
 		return // a test event; who asked for it will look
 	}
 	s.log.Warn("hookpost: delivery exhausted", "event", d.EventID, "type", d.EventType, "endpoint", d.EndpointID,
-		"tenant", d.Tenant, "mode", d.Mode, "delivery", d.Delivery, "attempts", r.job.Attempt, "status", d.LastStatus, "reason", d.Reason)
+		"tenant", d.Tenant, "mode", d.Mode, "delivery", d.Delivery, "attempts", attempts, "status", d.LastStatus, "reason", d.Reason)
 	if hook := s.cfg.Hooks.DeliveryExhausted; hook != nil {
 		s.hooks.enqueue(func(ctx context.Context) { hook(ctx, d) })
 	}

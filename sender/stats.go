@@ -8,11 +8,9 @@ import (
 	"github.com/hookpost/hookpost/store"
 )
 
-// Where the counts of Stats and EndpointStats stop.
-const (
-	statsBound    = 1_000
-	endpointBound = 10_000
-)
+// statsBound is where counts stop, unless asked to go on: reading fifty entries of an
+// index costs little more than finding the first.
+const statsBound = 50
 
 // Stats tells how the deliveries of a tenant stand.
 type Stats struct {
@@ -67,9 +65,8 @@ type Counters struct {
 }
 
 // Stats returns how the tenant's deliveries stand, in all and by endpoint. Each
-// endpoint's counts stop at 1,000, those in flight when 10,000 are in the whole
-// store. The cost grows with the number of endpoints and not with that of
-// deliveries.
+// endpoint's counts stop at 50, those in flight when 10,000 are in the whole store.
+// The cost grows with the number of endpoints and not with that of deliveries.
 func (t *Tenant) Stats(ctx context.Context) (Stats, error) {
 	if t.err != nil {
 		return Stats{}, t.err
@@ -93,17 +90,20 @@ func (t *Tenant) Stats(ctx context.Context) (Stats, error) {
 	}
 }
 
-// EndpointStats returns how the deliveries of one endpoint stand. Counts stop at
-// 10,000. The error is a store.ErrNotFound if there is no such endpoint or it is
-// deleted.
-func (t *Tenant) EndpointStats(ctx context.Context, endpointID string) (EndpointStats, error) {
+// EndpointStats returns how the deliveries of one endpoint stand. Counts stop at upTo,
+// which 0 makes 50; one that goes on to 10,000 takes a millisecond or two. The error
+// is a store.ErrNotFound if there is no such endpoint or it is deleted.
+func (t *Tenant) EndpointStats(ctx context.Context, endpointID string, upTo int) (EndpointStats, error) {
 	if t.err != nil {
 		return EndpointStats{}, t.err
 	}
 	if endpointID == "" {
 		return EndpointStats{}, store.ErrNotFound
 	}
-	page, err := t.sender.st.Backlogs(ctx, t.scope, store.BacklogQuery{EndpointID: endpointID, Bound: endpointBound})
+	if upTo <= 0 {
+		upTo = statsBound
+	}
+	page, err := t.sender.st.Backlogs(ctx, t.scope, store.BacklogQuery{EndpointID: endpointID, Bound: upTo})
 	if err != nil {
 		return EndpointStats{}, err
 	}

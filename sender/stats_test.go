@@ -52,7 +52,7 @@ func TestStatsTellHowDeliveriesStand(t *testing.T) {
 		require.Zero(t, stats.Total.OldestDue)
 
 		w.pass(2 * time.Hour)
-		ep, err := acme.EndpointStats(t.Context(), bad.ID)
+		ep, err := acme.EndpointStats(t.Context(), bad.ID, 0)
 		require.NoError(t, err)
 		require.Equal(t, one, ep.Exhausted)
 		require.Zero(t, ep.Pending())
@@ -61,7 +61,7 @@ func TestStatsTellHowDeliveriesStand(t *testing.T) {
 		// After a day without results it begins anew, and says so; what is in the log
 		// still counts.
 		w.pass(25 * time.Hour)
-		ep, err = acme.EndpointStats(t.Context(), bad.ID)
+		ep, err = acme.EndpointStats(t.Context(), bad.ID, 0)
 		require.NoError(t, err)
 		require.Equal(t, one, ep.Exhausted)
 		require.Zero(t, ep.Here.Failed)
@@ -88,19 +88,34 @@ func TestStatsOldestDueIsOfEnabledEndpoints(t *testing.T) {
 		require.True(t, stats.Total.OldestDue.Equal(late))
 		require.True(t, stats.Endpoints[0].OldestDue.Equal(early))
 		require.Equal(t, store.Disabled, stats.Endpoints[0].State)
+
+		events := make([]sender.Event, 150)
+		for i := range events {
+			events[i].Type = "push"
+		}
+		_, err = w.SendBatch(t.Context(), events)
+		require.NoError(t, err)
+		stats, err = w.Stats(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "52+", stats.Total.Pending().String())
+		for upTo, want := range map[int]string{0: "50+", 20: "20+", 151: "151+", 152: "151", 10_000: "151"} {
+			ep, err := w.EndpointStats(t.Context(), stats.Endpoints[1].EndpointID, upTo)
+			require.NoError(t, err)
+			require.Equal(t, want, ep.Due.String(), "%d", upTo)
+		}
 	})
 }
 
 func TestStatsOfNothing(t *testing.T) {
 	s := newQuiet(t, &sender.Options{})
 	for _, id := range []string{"", "ep_none"} {
-		_, err := s.EndpointStats(t.Context(), id)
+		_, err := s.EndpointStats(t.Context(), id, 0)
 		require.ErrorIs(t, err, store.ErrNotFound)
 	}
 	bad := s.For("a\x00", store.Live)
 	_, err := bad.Stats(t.Context())
 	require.ErrorIs(t, err, store.ErrInvalid)
-	_, err = bad.EndpointStats(t.Context(), "ep_1")
+	_, err = bad.EndpointStats(t.Context(), "ep_1", 0)
 	require.ErrorIs(t, err, store.ErrInvalid)
 }
 

@@ -57,7 +57,7 @@ type BacklogQuery struct {
 	EndpointID string // only this one; ErrNotFound if there is none or it is deleted
 	After      int64  // only endpoints whose Num is greater: the last one of the previous page
 	Limit      int    // at most; 0 means 100, more than 1000 means 1000
-	// Bound is where each count stops; 0 means 1000. InFlight stops at
+	// Bound is where each count stops; 0 means 50. InFlight stops at
 	// MaxInFlightCount leases of the whole store.
 	Bound int
 }
@@ -65,7 +65,7 @@ type BacklogQuery struct {
 // Stop returns Bound, or what it is if not set.
 func (q BacklogQuery) Stop() int {
 	if q.Bound <= 0 {
-		return 1000
+		return 50
 	}
 	return q.Bound
 }

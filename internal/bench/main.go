@@ -19,9 +19,10 @@
 // On PostgreSQL a drain is also done by 1, 2 and 4 processes, which are this program
 // once more, and both tests by River, a job queue on the same server, with a worker
 // that signs and posts. At last, each durable engine's claims are timed with 10,000
-// and with 1,000,000 deliveries pending, and events are passed live with and without
-// 1,000,000 old ones being pruned, which takes minutes: -only claim and -only prune
-// run nothing else, and -only 'drain|live|net/http' the sender without them.
+// and with 1,000,000 deliveries pending, and what Stats asks the store is timed in the
+// same way; and events are passed live with and without 1,000,000 old ones being
+// pruned. These take minutes: -only claim, -only stats and -only prune run nothing
+// else, and -only 'drain|live|net/http' the sender without them.
 //
 // The receiver is this program too, in a process of its own, and says after each run
 // how many requests were lost or came twice. Runs are interleaved, in an order that
@@ -122,37 +123,55 @@ func bench(ctx context.Context, cfg *config) error {
 		}
 	}
 	db := &database{}
-	tests, claims, prunes := allTests(cfg, db), claimTests(cfg, db), pruneTests(cfg, db)
-	if len(tests)+len(claims)+len(prunes) == 0 {
+	all := senderTests{allTests(cfg, db), claimTests(cfg, db), statsTests(cfg, db), pruneTests(cfg, db)}
+	if all.count() == 0 {
 		return nil
 	}
-	return benchSender(ctx, cfg, db, tests, claims, prunes)
+	return benchSender(ctx, cfg, db, all)
+}
+
+// senderTests are the kinds of tests that need more than this process.
+type senderTests struct {
+	tests  []*test
+	claims []*claimTest
+	stats  []*statsTest
+	prunes []*pruneTest
+}
+
+func (s senderTests) count() int {
+	return len(s.tests) + len(s.claims) + len(s.stats) + len(s.prunes)
+}
+
+// withoutServer returns those that need no PostgreSQL.
+func (s senderTests) withoutServer() senderTests {
+	s.tests = slices.DeleteFunc(slices.Clone(s.tests), func(t *test) bool { return t.db != nil })
+	s.claims = slices.DeleteFunc(slices.Clone(s.claims), func(t *claimTest) bool { return t.engine.db != nil })
+	s.stats = slices.DeleteFunc(slices.Clone(s.stats), func(t *statsTest) bool { return t.engine.db != nil })
+	s.prunes = slices.DeleteFunc(slices.Clone(s.prunes), func(t *pruneTest) bool { return t.engine.db != nil })
+	return s
 }
 
 // benchSender runs every test cfg.runs times and prints the table, and then those of
-// the claims and of pruning.
-func benchSender(ctx context.Context, cfg *config, db *database, tests []*test, claims []*claimTest, prunes []*pruneTest) (err error) {
+// the claims, of Stats and of pruning.
+func benchSender(ctx context.Context, cfg *config, db *database, all senderTests) (err error) {
 	rcv, err := startReceiver()
 	if err != nil {
 		return err
 	}
 	defer rcv.stop()
-	onServer := func(t *test) bool { return t.db != nil }
-	claimsOnServer := func(t *claimTest) bool { return t.engine.db != nil }
-	prunesOnServer := func(t *pruneTest) bool { return t.engine.db != nil }
-	if slices.ContainsFunc(tests, onServer) || slices.ContainsFunc(claims, claimsOnServer) || slices.ContainsFunc(prunes, prunesOnServer) {
+	if local := all.withoutServer(); local.count() < all.count() {
 		started := db.start(ctx)
 		switch {
 		case started == nil:
 			defer func() { err = errors.Join(err, db.end()) }()
 		case errors.Is(started, pgserver.ErrNone) && os.Getenv("CI") != "true":
 			fmt.Fprintln(os.Stderr, "bench: skipping what needs PostgreSQL:", started)
-			tests, claims = slices.DeleteFunc(tests, onServer), slices.DeleteFunc(claims, claimsOnServer)
-			prunes = slices.DeleteFunc(prunes, prunesOnServer)
+			all = local
 		default:
 			return started
 		}
 	}
+	tests := all.tests
 	for round := range cfg.runs {
 		for i := range tests {
 			t := tests[(i+round)%len(tests)]
@@ -170,13 +189,18 @@ func benchSender(ctx context.Context, cfg *config, db *database, tests []*test, 
 			return err
 		}
 	}
-	if len(claims) > 0 {
-		if err := runClaimTests(ctx, cfg, claims); err != nil {
+	if len(all.claims) > 0 {
+		if err := runClaimTests(ctx, cfg, all.claims); err != nil {
 			return err
 		}
 	}
-	if len(prunes) == 0 {
-		return nil
+	if len(all.stats) > 0 {
+		if err := runStatsTests(ctx, cfg, all.stats); err != nil {
+			return err
+		}
 	}
-	return runPruneTests(ctx, cfg, rcv, prunes)
+	if len(all.prunes) > 0 {
+		return runPruneTests(ctx, cfg, rcv, all.prunes)
+	}
+	return nil
 }

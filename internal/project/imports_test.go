@@ -43,9 +43,9 @@ var arrows = map[string][]string{
 		"go.opentelemetry.io/otel/semconv/v1.43.0", "go.opentelemetry.io/otel/semconv/v1.43.0/httpconv",
 		"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv", "go.opentelemetry.io/otel/trace",
 	},
-	"internal/netguard":     {},
-	"internal/pgserver":     {},
-	"internal/project":      {},
+	"internal/netguard": {},
+	"internal/pgserver": {},
+	"internal/project":  {},
 }
 
 // forTests are internal packages that only tests import, with what they may import
