@@ -39,6 +39,14 @@ fmt: ## Format all files with gofumpt
 fmt-check: ## Fail if a file is not formatted
 	@files=$$(gofumpt -l .); test -z "$$files" || { echo "not formatted, run make fmt:"; echo "$$files"; exit 1; }
 
+.PHONY: fresh
+fresh: ## README's commands, program and snippets as a stranger runs them: a new clone, empty caches
+	@dir=$$(mktemp -d) && trap 'chmod -R u+w "$$dir" && rm -rf "$$dir"' EXIT && \
+	git clone -q . "$$dir/hookpost" && cd "$$dir/hookpost" && \
+	export GOMODCACHE="$$dir/modules" GOCACHE="$$dir/builds" && \
+	grep -E '^    go ' README.md | while read -r command; do echo "> $$command" && $$command || exit 1; done && \
+	go test -count=1 -run Snippets ./internal/project
+
 .PHONY: modules
 modules: ## Build and test every module as its users get it, without the workspace
 	$(call each_module,go build -o /dev/null ./... && go test ./... && go mod tidy -diff)
