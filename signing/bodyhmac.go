@@ -192,11 +192,7 @@ func (k *bodyKey) readUnsigned(h http.Header, m *Message) (err error) {
 // readEncoded collects the one signature of the header. Text that is well
 // formed but of another length cannot match, which is not the same as damaged.
 func (s *scratch) readEncoded(encoded string, e Encoding) error {
-	if e == Hex {
-		s.candidate(encoded, hex.EncodedLen(sha256.Size), hex.Decode)
-	} else {
-		s.candidate(encoded, encodedMAC, strictBase64.Decode)
-	}
+	s.candidate(encoded, e)
 	switch {
 	case len(s.candidates) > 0:
 		return nil

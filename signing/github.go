@@ -33,7 +33,7 @@ func validType(typ string) bool {
 	part := 0 // characters since the last full stop
 	for i := range len(typ) {
 		switch c := typ[i]; {
-		case nameByte(c):
+		case nameBytes[c]:
 			part++
 		case c == '.' && part > 0:
 			part = 0

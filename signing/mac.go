@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
+	"encoding/hex"
 	"hash"
 	"strconv"
 	"sync"
@@ -28,7 +29,7 @@ type scratch struct {
 	hashes     []hash.Hash // one for each key, newest first
 	prefix     []byte
 	sum        [sha256.Size]byte
-	text       [encodedEd25519]byte          // one encoded signature, ed25519's being the longest
+	text       [encodedEd25519]byte          // one encoded ed25519 signature
 	raw        [encodedEd25519]byte          // the same decoded
 	candidates [][sha256.Size]byte           // the decoded MACs of a header
 	signatures [][ed25519.SignatureSize]byte // the decoded ed25519 signatures of a header
@@ -137,14 +138,29 @@ func (s *scratch) content(body []byte) []byte {
 
 // candidate decodes one MAC and remembers it. What cannot be one is left out:
 // it cannot match, and need not spoil the others.
-func (s *scratch) candidate(encoded string, size int, decode func(dst, src []byte) (int, error)) {
-	if len(encoded) != size {
-		return
+func (s *scratch) candidate(encoded string, e Encoding) {
+	n := len(s.candidates)
+	s.candidates = append(s.candidates, [sha256.Size]byte{})
+	var ok bool
+	if e == Hex {
+		ok = decodeHexMAC(&s.candidates[n], encoded)
+	} else {
+		ok = decodeBase64MAC(&s.candidates[n], encoded)
 	}
-	n, err := decode(s.raw[:], s.text[:copy(s.text[:], encoded)])
-	if err == nil && n == sha256.Size {
-		s.candidates = append(s.candidates, [sha256.Size]byte(s.raw[:sha256.Size]))
+	if !ok {
+		s.candidates = s.candidates[:n]
 	}
+}
+
+// decodeHexMAC is [decodeBase64MAC] for hexadecimal digits of either case.
+func decodeHexMAC(dst *[sha256.Size]byte, text string) bool {
+	var digits [2 * sha256.Size]byte
+	if len(text) != len(digits) {
+		return false
+	}
+	copy(digits[:], text)
+	_, err := hex.Decode(dst[:], digits[:])
+	return err == nil
 }
 
 // signature is candidate for an ed25519 signature in base64.

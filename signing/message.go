@@ -84,14 +84,17 @@ func ValidID(id string) bool {
 		return false
 	}
 	for i := range len(id) {
-		if !nameByte(id[i]) {
+		if !nameBytes[id[i]] {
 			return false
 		}
 	}
 	return true
 }
 
-// nameByte reports whether ids and the parts of event types may hold c.
-func nameByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
-}
+// nameBytes says which characters ids and the parts of event types may hold.
+var nameBytes = func() (table [256]bool) {
+	for c := range table {
+		table[c] = 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || c == '_' || c == '-'
+	}
+	return table
+}()

@@ -225,7 +225,7 @@ func (k *standardKey) read(s *scratch, list string, limit int) error {
 		// Which keys a signature is tried with depends on its label alone.
 		if encoded, ok := strings.CutPrefix(item, versionHMAC); ok && k.shared > 0 {
 			known++
-			s.candidate(encoded, encodedMAC, strictBase64.Decode)
+			s.candidate(encoded, Base64)
 		} else if encoded, ok := strings.CutPrefix(item, versionEd25519); ok && len(k.edwards.public) > 0 {
 			known++
 			s.signature(encoded)

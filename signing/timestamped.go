@@ -135,7 +135,7 @@ func (s *scratch) readTimestamped(value string, limit int) (sec int64, err error
 		}
 		if name == "v1" {
 			known++
-			s.candidate(content, hex.EncodedLen(sha256.Size), hex.Decode)
+			s.candidate(content, Hex)
 		}
 	}
 	switch {

@@ -33,8 +33,8 @@ type Options struct {
 	// claim, so that they need not wait for their next poll. The store notifies after
 	// commits of its own, at most 20 times a second, and never inside a transaction of
 	// the application's. It takes one connection of the pool for listening while a
-	// Sender runs, which must not go through PgBouncer in transaction mode. Everything
-	// works without it.
+	// Sender runs, which must not go through PgBouncer in transaction mode: nothing is
+	// heard there, and Listen says so. Everything works without it.
 	Notify bool
 }
 
