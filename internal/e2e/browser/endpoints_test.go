@@ -1,6 +1,7 @@
 package browser
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/chromedp/chromedp/kb"
@@ -204,4 +205,27 @@ func TestSearchEndpoints(t *testing.T) {
 	b.sees("No endpoint found")
 	b.follow("link", "Clear")
 	b.sees("/apples", "/pears")
+}
+
+// On a telephone, what the list has in columns stands in cards.
+func TestNarrowScreen(t *testing.T) {
+	w := newWorld(t)
+	b := w.blank()
+	b.screen(360, "dark")
+	b.open("live~acme/endpoints")
+	b.follow("link", "Create webhook endpoint")
+	panel := b.in("[role=dialog]")
+	panel.fill("textbox", "Endpoint URL", w.receiver.URL()+"/a/rather/long/path/"+strings.Repeat("x", 200))
+	panel.click("DisclosureTriangle", "Advanced")
+	payouts := b.in(advanced + ":has([value='payout.paid'])")
+	payouts.click("DisclosureTriangle", "Payouts 1 event")
+	payouts.click("checkbox", "Select all")
+	panel.follow("button", "Add endpoint")
+	b.follow("link", "Done")
+	b.click("DisclosureTriangle", "Actions for "+w.only().URL)
+	b.follow("link", "Disable webhook")
+	b.follow("button", "Disable webhook")
+	b.sees("The endpoint is disabled.")
+	b.follow("link", "Event types") // the last of the navigation can be reached
+	require.Zero(t, value[int](b, "document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 }

@@ -53,3 +53,20 @@ func TestHostileTextIsInert(t *testing.T) {
 	b.sees("<script>alert(1)</script>", "<img src=x onerror=alert(2)>", `\xff\xfe\x80`, "<script>alert(6)</script>")
 	b.in("section[aria-labelledby=body]").sees("<script>alert(9)</script>")
 }
+
+// What the other tests rely on: a page that does run foreign code is noticed.
+func TestErrorsInThePageAreHeard(t *testing.T) {
+	w := newWorld(t)
+	for what, code := range map[string]string{
+		"Content Security Policy": `document.body.insertAdjacentHTML("beforeend", "<img src=x: onerror=alert(1)>")`,
+		"console":                 `console.error("wrong")`,
+		"exception":               `queueMicrotask(() => { throw new Error("wrong") })`,
+		"dialog":                  `setTimeout(() => alert("wrong"))`,
+		"status of 404":           `fetch("nothing").then(() => {})`,
+	} {
+		b := w.visit("endpoints")
+		value[int](b, code+", 0")
+		w.until("there is a fault: "+what, func() bool { return strings.Contains(strings.Join(b.faults(), "\n"), what) })
+		b.forgive()
+	}
+}

@@ -77,6 +77,7 @@ func (b *tab) hear(event any) {
 		b.loads.Add(1)
 	case *page.EventJavascriptDialogOpening:
 		b.fault("dialog: %s", e.Message)
+		go func() { _, _ = try(b, page.HandleJavaScriptDialog, page.HandleJavaScriptDialogParams{}) }() // it would stop the page
 	case *runtime.EventExceptionThrown:
 		b.fault("exception: %s", (&chromedp.ExceptionError{ExceptionDetails: e.ExceptionDetails}).Error())
 	case *runtime.EventConsoleAPICalled:
@@ -109,6 +110,13 @@ func (b *tab) faults() []string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.wrong
+}
+
+// forgive makes all faults in the tab normal.
+func (b *tab) forgive() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.wrong, b.normal = nil, append(b.normal, "")
 }
 
 // call runs a command of the DevTools protocol, which must work.

@@ -29,6 +29,7 @@ func (c customers) RoundTrip(r *http.Request) (*http.Response, error) {
 	if answer, ok := c[r.URL.Hostname()]; ok {
 		status, body = answer()
 	}
+	time.Sleep(20 * time.Millisecond) // as a network would take, for the charts
 	return &http.Response{
 		StatusCode: status, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Request: r,
 		Header: http.Header{"Content-Type": {"application/json"}, "Server": {"nginx"}}, Body: io.NopCloser(strings.NewReader(body)),
