@@ -1,6 +1,6 @@
 # Every check of the project is a target here; .ci/run calls the same ones.
 
-FUZZTIME ?= 5s
+FUZZTIME ?= 3s
 MODULES  := $(shell find . -name go.mod -exec dirname {} \; | sort)
 
 # Runs a command in every module, the workspace switched off: it would hide
@@ -48,8 +48,8 @@ fresh: ## README's commands, program and snippets as a stranger runs them: a new
 	go test -count=1 -run Snippets ./internal/project
 
 .PHONY: modules
-modules: ## Build and test every module as its users get it, without the workspace
-	$(call each_module,go build -o /dev/null ./... && go test ./... && go mod tidy -diff)
+modules: ## Build and test (-short) every module as its users get it, without the workspace
+	$(call each_module,go build -o /dev/null ./... && go test -short ./... && go mod tidy -diff)
 
 .PHONY: tidy
 tidy: ## Tidy the go.mod of every module
@@ -61,7 +61,7 @@ quickstart: ## Run the quickstart
 	go run ./examples/quickstart
 
 .PHONY: fuzz
-fuzz: ## Fuzz every target for FUZZTIME (5s)
+fuzz: ## Fuzz every target for FUZZTIME (3s)
 	@grep -rEo --include='*_test.go' '^func Fuzz[[:alnum:]_]+' . | sort | while IFS=: read -r file target; do \
 		target=$${target#func }; \
 		echo "== $$file $$target"; \

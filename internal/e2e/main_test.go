@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -43,6 +44,10 @@ func amount(short, long int) int {
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) (code int) {
+	if flag.Parse(); testing.Short() {
+		fmt.Println("SKIP: the tests across processes, because of -short")
+		return 0
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Minute) // of the preparations
 	defer cancel()
 	dir, err := os.MkdirTemp("", "hookpost-e2e")

@@ -2,6 +2,7 @@ package browser
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -17,6 +18,10 @@ var chromium context.Context
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
+	if flag.Parse(); testing.Short() {
+		fmt.Println("SKIP: the browser tests, because of -short")
+		return 0
+	}
 	program, ok := find("chromium", "chromium-browser", "google-chrome", "headless-shell")
 	if !ok {
 		return missing("the browser tests: no chromium in PATH")
