@@ -22,9 +22,9 @@ import (
 // customer.
 type world struct {
 	*testing.T
-	live, test *sender.Tenant // the visitor's accounts
-	receiver   *sendertest.Receiver
-	site       string // address of the dashboard
+	live     *sender.Tenant // the visitor's account, which has one in test mode too
+	receiver *sendertest.Receiver
+	site     string // address of the dashboard
 }
 
 // visitor is who looks at the pages, with all rights.
@@ -68,7 +68,7 @@ func newWorld(t *testing.T, change ...func(*sender.Options, *dashboard.Access)) 
 		defer cancel()
 		require.NoError(t, hooks.Stop(ctx))
 	})
-	w.live, w.test = hooks.For("acme", store.Live), hooks.For("acme", store.Test)
+	w.live = hooks.For("acme", store.Live)
 
 	pages, err := dashboard.New(hooks, func(*http.Request) (dashboard.Access, error) { return access, nil }, nil)
 	require.NoError(t, err)
