@@ -352,7 +352,10 @@ func TestSecretsStayHidden(t *testing.T) {
 			v.show(history, x, now)
 		}
 		v.stop(t, hooks)
-		v.show(hooks, acme, freshKey)
+		v.show(freshKey)
+		if !raceEnabled { // fmt reads, without their locks, what connections still write
+			v.show(hooks, acme)
+		}
 
 		dump, shown := v.dump(t), []byte(v.logged())
 		v.requireHidden(t, "the database", dump)
