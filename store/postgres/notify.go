@@ -127,11 +127,16 @@ func (s *Store) checkNews(ctx context.Context, conn *pgx.Conn) error {
 	if _, err := s.pool.Exec(soon, "SELECT pg_notify($1, $2)", s.schema, s.notify.self); err != nil {
 		return explain(ctx, err)
 	}
-	if _, err := conn.WaitForNotification(soon); err != nil {
-		if soon.Err() != nil && ctx.Err() == nil {
+	for {
+		news, err := conn.WaitForNotification(soon)
+		switch {
+		case err == nil && news.Payload == s.notify.self:
+			return nil
+		case err == nil: // somebody else's, which proves nothing: it may have been passed on to this client by chance
+		case soon.Err() != nil && ctx.Err() == nil:
 			return errNoNews
+		default:
+			return explain(ctx, err)
 		}
-		return explain(ctx, err)
 	}
-	return nil
 }
