@@ -81,8 +81,9 @@ func TestObserverHearsEverything(t *testing.T) {
 
 		id := w.send(acme, "payment.succeeded")
 		w.pass(6 * time.Minute)
-		require.Equal(t, []string{"SendStarted", "EventsStored", "SendDone", "AttemptStarted"}, withoutClaims(h.calls)[:4],
-			"the first attempt begins with the commit")
+		calls := withoutClaims(h.calls)
+		require.Equal(t, []string{"SendStarted", "EventsStored"}, calls[:2])
+		require.ElementsMatch(t, []string{"SendDone", "AttemptStarted"}, calls[2:4], "the first attempt begins with the commit, while Send returns")
 		require.Len(t, h.sends, 1)
 		h.sends[0].Took = 0
 		scope := store.Scope{Tenant: "acme", Mode: store.Test}
