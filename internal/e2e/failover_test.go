@@ -36,7 +36,7 @@ func TestFailover(t *testing.T) {
 		alone := setup.Database{DSN: standby.DSN("postgres"), Name: "test"}
 		_, err = alone.Open(tr.ctx)
 		require.ErrorIs(t, err, store.ErrReadOnly)
-		require.ErrorContains(t, err, "the server is a standby")
+		require.ErrorContains(t, err, "a standby") // whether it has the tables by now or not
 
 		tr.faults = 1
 		tr.run(t, 2, amount(2000, 10_000))
