@@ -56,11 +56,11 @@ func (p *process) start(t *testing.T) {
 	require.NoError(t, p.cmd.Start())
 
 	p.mu.Lock()
-	todo := slices.DeleteFunc(slices.Clone(p.lines), func(line string) bool { return p.acked[lineID(line)] })
+	unsent := slices.DeleteFunc(slices.Clone(p.lines), func(line string) bool { return p.acked[lineID(line)] })
 	p.trouble = nil
 	p.mu.Unlock()
 	ended := make(chan struct{})
-	p.output.Go(func() { p.feed(todo, ended) })
+	p.output.Go(func() { p.feed(unsent, ended) })
 	p.output.Go(func() {
 		defer close(ended)
 		p.listen(stdout)
