@@ -238,16 +238,14 @@ func (p *poster) post(parent context.Context, d *destination, contentType string
 			return r
 		}
 	}
-	body := &requestBody{}
-	body.Reset(m.Body)
 	if len(m.Body) == 0 {
 		req.Body = http.NoBody
 	} else {
-		req.Body = body
+		req.Body = newBody(m.Body)
 		req.ContentLength = int64(len(m.Body))
 		// With GetBody net/http repeats a POST in one case only: a connection kept
 		// from before turned out dead and not one byte was written to it.
-		req.GetBody = body.again
+		req.GetBody = func() (io.ReadCloser, error) { return newBody(m.Body), nil }
 	}
 
 	resp, err := p.rt.RoundTrip(req)
@@ -293,19 +291,9 @@ func (p *poster) post(parent context.Context, d *destination, contentType string
 
 var errNoResponse = errors.New("the transport returned neither a response nor an error")
 
-// requestBody makes the body's reader and closer one allocation.
-type requestBody struct {
-	bytes.Reader
-}
-
-func (*requestBody) Close() error { return nil }
-
-// again returns a reader for the same bytes from the start.
-func (b *requestBody) again() (io.ReadCloser, error) {
-	fresh := *b // the reader is the transport's alone, which has stopped reading
-	_, err := fresh.Seek(0, io.SeekStart)
-	return &fresh, err
-}
+// newBody returns a reader of a kind that net/http knows to be in memory: of others
+// it sends the header in a packet of its own, since they might block.
+func newBody(body []byte) io.ReadCloser { return io.NopCloser(bytes.NewReader(body)) }
 
 func closeBody(body io.ReadCloser) {
 	if body != nil {
