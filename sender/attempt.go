@@ -14,8 +14,9 @@ import (
 // a reason of ours, such as a missing key.
 const blockFor = 30 * time.Second
 
-// attempt makes one attempt of a delivery and reports the result.
-func (s *Sender) attempt(ctx context.Context, j *job) {
+// attempt makes one attempt of a delivery and reports the result. within is for
+// requests under ctx.
+func (s *Sender) attempt(ctx context.Context, within *deadline, j *job) {
 	now := time.Now()
 	switch {
 	case j.endpoint == nil: // it could not be read
@@ -60,7 +61,12 @@ func (s *Sender) attempt(ctx context.Context, j *job) {
 	if s.cfg.TraceHeaders {
 		dest = dest.withTrace(cmp.Or(s.observe.traceOf(observed), j.Trace))
 	}
-	r := s.postSafely(observed, dest, j, s.clock.at(now))
+	if observed != ctx {
+		within = newDeadline(observed)
+		defer within.end(nil)
+		defer within.lift()
+	}
+	r := s.postSafely(observed, within, dest, j, s.clock.at(now))
 	after := time.Now()
 	if ctx.Err() != nil && r.Outcome != store.AttemptDelivered {
 		s.observe.attemptDone(observed, j, to, &r, store.AttemptUnknown)
@@ -85,17 +91,18 @@ func (s *Sender) attempt(ctx context.Context, j *job) {
 
 // postSafely turns a panic below, in a scheme or transport of the application's,
 // into a failed attempt.
-func (s *Sender) postSafely(ctx context.Context, d *destination, j *job, at time.Time) (r result) {
+func (s *Sender) postSafely(ctx context.Context, within *deadline, d *destination, j *job, at time.Time) (r result) {
 	started := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
+			within.spent = true
 			s.log.Error("hookpost: an attempt panicked", "event", j.EventID, "endpoint", j.endpoint.ID, "panic", p)
 			r = result{Attempt: store.Attempt{
 				Outcome: store.AttemptFailed, Class: "panic", Error: "the sender's own code failed", URL: j.endpoint.URL, Took: time.Since(started),
 			}}
 		}
 	}()
-	r = s.poster.post(ctx, d, j.ContentType, signing.Message{ID: j.EventID, Type: j.EventType, Timestamp: at, Body: j.Body})
+	r = s.poster.postWithin(ctx, within, d, j.ContentType, signing.Message{ID: j.EventID, Type: j.EventType, Timestamp: at, Body: j.Body})
 	if r.Outcome != store.AttemptDelivered {
 		newRedactor(d.hidden).attempt(&r.Attempt)
 	}

@@ -211,14 +211,23 @@ type result struct {
 	err error // the cause of a failure without an answer
 }
 
-// post makes one request and waits for its outcome. Message.Timestamp is the
-// time now. Nothing that net/http might still hold after its return is reused.
-func (p *poster) post(parent context.Context, d *destination, contentType string, m signing.Message) result {
+// post is postWithin for a single request.
+func (p *poster) post(ctx context.Context, d *destination, contentType string, m signing.Message) result {
+	within := newDeadline(ctx)
+	defer within.end(nil)
+	defer within.lift()
+	return p.postWithin(ctx, within, d, contentType, m)
+}
+
+// postWithin makes one request and waits for its outcome. Message.Timestamp is the
+// time now. The deadline is parent's, or of a context below it. Nothing else that
+// net/http might still hold after its return is reused.
+func (p *poster) postWithin(parent context.Context, within *deadline, d *destination, contentType string, m signing.Message) result {
 	r := result{Attempt: store.Attempt{StartedAt: m.Timestamp, URL: d.url, Outcome: store.AttemptFailed}}
 	start := time.Now()
 	timeout := cmp.Or(d.timeout, p.timeout)
-	ctx, cancel := context.WithTimeout(parent, timeout)
-	defer cancel()
+	within.in(timeout)
+	ctx := within.ctx
 	if d.timeout > 0 {
 		ctx = withDialTimeout(ctx, d.timeout)
 	}
@@ -257,6 +266,7 @@ func (p *poster) post(parent context.Context, d *destination, contentType string
 		err = context.DeadlineExceeded // from a RoundTripper that ignores the context
 	}
 	if err != nil {
+		within.spent = true
 		if resp != nil && resp.Body != nil {
 			resp.Body.Close()
 		}
@@ -270,7 +280,7 @@ func (p *poster) post(parent context.Context, d *destination, contentType string
 	switch {
 	case resp.StatusCode >= 200 && resp.StatusCode <= 299:
 		r.Outcome = store.AttemptDelivered
-		drain(resp.Body, cancel)
+		drain(resp.Body, within)
 		return r
 	case resp.StatusCode == http.StatusSwitchingProtocols:
 		// Neither context nor deadline would stop a read of this body.
@@ -278,7 +288,7 @@ func (p *poster) post(parent context.Context, d *destination, contentType string
 		r.Class, r.Error = ClassProtocol, "the receiver answered 101 and switched protocols"
 	default:
 		r.Class, r.Error = ClassStatus, explainStatus(resp.StatusCode)
-		p.keep(&r, resp, cancel)
+		p.keep(&r, resp, within)
 	}
 	switch resp.StatusCode {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
@@ -303,29 +313,29 @@ func closeBody(body io.ReadCloser) {
 
 // drain reads the end of a success's body, which lets the connection be used
 // again, unless that takes too long.
-func drain(body io.ReadCloser, cancel func()) {
+func drain(body io.ReadCloser, within *deadline) {
 	if body == nil || body == http.NoBody {
 		return
 	}
-	timer := time.AfterFunc(drainTime, cancel)
+	within.atMost(drainTime)
 	_, _ = io.Copy(io.Discard, &io.LimitedReader{R: body, N: maxDrain}) // its outcome is no matter
-	timer.Stop()
+	within.lift()
 	body.Close()
 }
 
 // keep puts the answer into the result, as far as it arrives and fits.
-func (p *poster) keep(r *result, resp *http.Response, cancel func()) {
+func (p *poster) keep(r *result, resp *http.Response, within *deadline) {
 	if p.keepBody < 0 {
-		drain(resp.Body, cancel)
+		drain(resp.Body, within)
 		return
 	}
 	r.ResponseHeader = headerBytes(resp.Header)
 	if resp.Body == nil || resp.Body == http.NoBody {
 		return
 	}
-	timer := time.AfterFunc(bodyTime, cancel)
+	within.atMost(bodyTime)
 	body, _ := io.ReadAll(&io.LimitedReader{R: resp.Body, N: int64(p.keepBody)}) // what came before an error is kept
-	timer.Stop()
+	within.lift()
 	resp.Body.Close()
 	if len(body) > 0 {
 		r.ResponseBody = body

@@ -91,8 +91,11 @@ func (s *Sender) dispatch(j *job) {
 
 func (w *workers) work(ctx context.Context, j *job) {
 	defer w.running.Done()
+	within := newDeadline(ctx)
+	defer func() { within.end(nil) }()
 	for ok := true; ok; {
-		w.s.attempt(ctx, j)
+		w.s.attempt(ctx, within, j)
+		within = within.next(ctx)
 		w.idle.Add(1)
 		j, ok = <-w.jobs
 	}
