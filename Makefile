@@ -40,11 +40,12 @@ fmt-check: ## Fail if a file is not formatted
 	@files=$$(gofumpt -l .); test -z "$$files" || { echo "not formatted, run make fmt:"; echo "$$files"; exit 1; }
 
 .PHONY: fresh
-fresh: ## README's commands, program and snippets as a stranger runs them: a new clone, empty caches
+fresh: ## README's commands, program and snippets as a stranger runs them: a new clone, empty caches; a server must last a minute
 	@dir=$$(mktemp -d) && trap 'chmod -R u+w "$$dir" && rm -rf "$$dir"' EXIT && \
 	git clone -q . "$$dir/hookpost" && cd "$$dir/hookpost" && \
 	export GOMODCACHE="$$dir/modules" GOCACHE="$$dir/builds" && \
-	grep -E '^    go ' README.md | while read -r command; do echo "> $$command" && $$command || exit 1; done && \
+	grep -E '^    go ' README.md | while read -r command; do echo "> $$command" && \
+	case "$$command" in *dashboard) timeout -s INT 60 $$command || [ $$? -eq 124 ] ;; *) $$command ;; esac || exit 1; done && \
 	go test -count=1 -run Snippets ./internal/project
 
 .PHONY: modules
