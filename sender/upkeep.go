@@ -15,7 +15,7 @@ const (
 	pruneStep  = 250
 	// pruneRest is how many times as long as a step of pruning took the next one waits:
 	// sending comes first.
-	pruneRest   = 20
+	pruneRest   = 30
 	pruneBreath = 10 * time.Millisecond // the least of these waits
 	disableStep = 100
 	// upkeepTimeout ends a step of a store that hangs.
