@@ -62,7 +62,8 @@ type enqueuer struct {
 	compare bool // the set version with the current one, and lease
 	targets *targets
 
-	open     []int // indexes of the members without a result, in the order in which rows are locked
+	open     []int   // indexes of the members without a result, in the order in which rows are locked
+	scopes   []int32 // of the open, counted from 1
 	out      []store.Enqueued
 	bad      error
 	anyReady bool
@@ -83,7 +84,7 @@ func newEnqueuer(p store.EnqueueParams, compare bool, t *targets) *enqueuer {
 	return e
 }
 
-// take reads a row of the statement's answer.
+// take reads a row of the statement's answer. Ordinals begin at 1, as the server's do.
 func (e *enqueuer) take(scan scanner) error {
 	var ord int
 	var num int64
@@ -92,12 +93,16 @@ func (e *enqueuer) take(scan scanner) error {
 	}
 	switch num {
 	case answerBad:
-		ev := &e.Events[e.open[ord]]
+		ev := &e.Events[e.open[ord-1]]
 		e.bad = fmt.Errorf("%w: event %q is for an endpoint that is not of its scope %v", store.ErrInvalid, ev.ID, ev.Scope)
 	case answerStale:
-		e.out[e.open[ord]] = store.Enqueued{Status: store.Stale}
+		for k, scope := range e.scopes {
+			if scope == int32(ord) {
+				e.out[e.open[k]] = store.Enqueued{Status: store.Stale}
+			}
+		}
 	default:
-		e.out[e.open[ord]] = store.Enqueued{Status: store.Stored, Event: num}
+		e.out[e.open[ord-1]] = store.Enqueued{Status: store.Stored, Event: num}
 	}
 	return nil
 }
@@ -125,88 +130,124 @@ func (e *enqueuer) close() {
 
 // The answers of the statement below that are not numbers of events.
 const (
-	answerStale = 0
+	answerStale = 0 // for a scope
 	answerBad   = -1
 )
 
-// What a statement of enqueueText contains.
+// What a statement of enqueueText contains beyond what all need.
 type enqueueParts struct {
-	json    bool // parameters as one JSON text, instead of arrays, with bodies and hashes one behind the other
-	compare bool // set versions
-	check   bool // the scope of endpoints
-	refs    bool
-	lists   bool // of more than MaxFanOut endpoints
+	json   bool // parameters as one JSON text, and nothing leased; else arrays, and versions of sets are compared
+	check  bool // the scope of endpoints
+	refs   bool
+	traces bool
+	delays bool
+	lists  bool // of more than MaxFanOut endpoints
 }
 
 // enqueueText is the statement that stores a batch: events that are there already
 // are left out, the rest goes in with what belongs to it. The numbers of events
 // are drawn in the order in which they were given.
+//
+// Of the arrays only texts are unnested. The others are read at the place of the
+// event, ord, which is several times cheaper. Bodies and hashes are one behind the
+// other in one parameter each.
 func enqueueText(p enqueueParts) string {
+	var (
+		source  string // of what is given of events
+		fresh   string // condition for storing
+		scope   = [3]string{"f.tenant", "f.mode", "f.set_version"}
+		hash    = "decode(f.hash, 'hex')"
+		body    = "decode(f.body, 'base64')"
+		created = "f.created"
+		refs    = "nullif(f.refs, '')::json"
+		trace   = "nullif(f.trace, '')"
+		delay   = "f.delay"
+		targets = "f.targets, "
+		next    = 17 // the first parameter of a part
+	)
+	param := func(typ string) string {
+		next++
+		return fmt.Sprintf("$%d::%s[]", next-1, typ)
+	}
 	var b strings.Builder
-	b.WriteString("WITH i AS MATERIALIZED (SELECT t.ord::int AS ord, t.tenant, t.mode, t.id, t.type, t.created, t.set_version, t.content_type, t.trace, t.delay, ")
 	if p.json {
-		b.WriteString("decode(t.hash, 'hex') AS hash, t.refs, decode(t.body, 'base64') AS body, ")
+		b.WriteString("WITH ")
+		source = `json_to_recordset($1::text::json -> 'events') AS t(ord int, tenant text, mode smallint, id text, type text, created bigint,
+			set_version bigint, content_type text, delay bigint, hash text, refs text, trace text, body text, targets bigint[])`
+		fresh = "true"
 	} else {
-		b.WriteString("substring($9::bytea FROM t.ord * 32 + 1 FOR 32) AS hash, t.refs, substring($1::bytea FROM t.body_at FOR t.body_size) AS body, ")
-	}
-	if p.compare {
-		b.WriteString(`coalesce((SELECT v.version FROM hookpost.endpoint_set v WHERE v.tenant = t.tenant AND v.mode = t.mode), 0)
-			<> t.set_version AS stale FROM `)
-	} else {
-		b.WriteString("false AS stale FROM ")
-	}
-	if p.json {
-		b.WriteString(`json_to_recordset($1::text::json -> 'events') AS t(ord int, tenant text, mode smallint, id text, type text,
-			created bigint, set_version bigint, content_type text, delay bigint, hash text, refs text, trace text, body text))`)
-	} else {
-		b.WriteString(`unnest($2::int[], $3::text[], $4::smallint[], $5::text[], $6::text[], $7::bigint[], $8::bigint[], $10::text[],
-			$11::text[], $12::int[], $13::int[], $16::text[], $17::bigint[])
-			AS t(ord, tenant, mode, id, type, created, set_version, content_type, refs, body_at, body_size, trace, delay))`)
-	}
-	next := 18
-	source := func(name, jsonColumns, arrays string, columns string, n int) string {
-		if p.json {
-			return "json_to_recordset($1::text::json -> '" + name + "') AS t(" + jsonColumns + ")"
+		b.WriteString(`WITH s AS MATERIALIZED (SELECT s.k::int AS k FROM unnest($9::text[], $10::smallint[], $11::bigint[]) WITH ORDINALITY
+			AS s(tenant, mode, version, k) WHERE s.version <>
+			coalesce((SELECT v.version FROM hookpost.endpoint_set v WHERE v.tenant = s.tenant AND v.mode = s.mode), 0)), `)
+		arrays, names := "$2::text[], $3::text[], $4::text[]", "id, type, content_type"
+		targets = "" // they are ranges of $13
+		scope = [3]string{"($9::text[])[f.scope]", "($10::smallint[])[f.scope]", "($11::bigint[])[f.scope]"}
+		hash = "substring($5::bytea FROM f.ord * 32 - 31 FOR 32)"
+		body = "substring($1::bytea FROM ($7::int[])[f.ord] FOR ($7::int[])[f.ord + 1] - ($7::int[])[f.ord])"
+		created = "($6::bigint[])[f.ord]"
+		if p.refs {
+			arrays, names = arrays+", "+param("text"), names+", refs"
+		} else {
+			refs = "NULL"
 		}
-		args := make([]any, n)
-		for i := range args {
-			args[i] = next
-			next++
+		if p.traces {
+			arrays, names = arrays+", "+param("text"), names+", trace"
+		} else {
+			trace = "NULL"
 		}
-		return fmt.Sprintf("unnest("+arrays+") AS t("+columns+")", args...)
+		if p.delays {
+			delay = "(" + param("bigint") + ")[f.ord]"
+		}
+		source = "(SELECT t.*, ($8::int[])[t.k] AS scope, t.k::int AS ord FROM unnest(" + arrays + ") WITH ORDINALITY AS t(" + names + ", k)) t"
+		fresh = "t.scope <> ALL (ARRAY(SELECT s.k FROM s))"
 	}
-	const targetColumns = "ord int, endpoint bigint, lease boolean"
-	targets := source("targets", targetColumns, "$%d::int[], $%d::bigint[], $%d::boolean[]", "ord, endpoint, lease", 3)
-	fresh := "NOT i.stale"
 	if p.check {
-		b.WriteString(`, bad AS MATERIALIZED (SELECT i.ord FROM ` + source("unknown", "ord int, endpoint bigint", "$%d::int[], $%d::bigint[]", "ord, endpoint", 2) + `
-			JOIN i ON i.ord = t.ord WHERE NOT i.stale AND (SELECT n.num FROM hookpost.endpoint n
-			WHERE n.num = t.endpoint AND n.tenant = i.tenant AND n.mode = i.mode) IS NULL LIMIT 1)`)
+		unknown := "json_to_recordset($1::text::json -> 'unknown') AS t(ord int, tenant text, mode smallint, endpoint bigint)"
+		if !p.json {
+			unknown = "(SELECT t.ord, ($9::text[])[t.scope] AS tenant, ($10::smallint[])[t.scope] AS mode, t.endpoint FROM " +
+				"unnest(" + param("int") + ", " + param("int") + ", " + param("bigint") + ") AS t(ord, scope, endpoint) WHERE " + fresh + ") t"
+		}
+		b.WriteString("bad AS MATERIALIZED (SELECT t.ord FROM " + unknown + ` WHERE (SELECT n.num FROM hookpost.endpoint n
+			WHERE n.num = t.endpoint AND n.tenant = t.tenant AND n.mode = t.mode) IS NULL LIMIT 1), `)
 		fresh += " AND NOT EXISTS (SELECT FROM bad)"
 	}
-	b.WriteString(`, f AS MATERIALIZED (SELECT nextval('hookpost.event_num') AS num, clock_timestamp() AS at, i.* FROM i WHERE ` + fresh + `),
-		e AS (INSERT INTO hookpost.event (num, tenant, mode, id, type, created_at, stored_at, set_version, content_type, hash, refs, trace, body)
-			SELECT num, tenant, mode, id, type, timestamptz 'epoch' + created * interval '1 microsecond', at, set_version, content_type, hash,
-			nullif(refs, '')::json, nullif(trace, ''), body FROM f ON CONFLICT (tenant, mode, id) DO NOTHING RETURNING num),
-		n AS MATERIALIZED (SELECT f.ord, f.num, f.at, f.at + f.delay * interval '1 microsecond' AS due, f.delay > 0 AS later FROM f JOIN e ON e.num = f.num),
-		d AS (INSERT INTO hookpost.delivery (event, endpoint, round, due_at, created_at, state, token, attempts, owner, leased_at, lease_until, first_at)
-			SELECT n.num, t.endpoint, 0, n.due, n.at, `)
-	if p.json {
-		b.WriteString("CASE WHEN n.later THEN 0 ELSE 1 END, 0, 0, NULL, NULL, NULL, NULL")
-	} else {
-		b.WriteString(`CASE WHEN n.later THEN 0 WHEN t.lease THEN 2 ELSE 1 END, t.lease::int, t.lease::int, CASE WHEN t.lease THEN $14::bigint END,
-			CASE WHEN t.lease THEN n.at END, CASE WHEN t.lease THEN n.at + $15::bigint * interval '1 microsecond' END, CASE WHEN t.lease THEN n.at END`)
+	due, later := "f.at", "false"
+	if p.delays {
+		due, later = "f.at + "+delay+" * interval '1 microsecond'", delay+" > 0"
 	}
-	b.WriteString(" FROM " + targets + " JOIN n ON n.ord = t.ord)")
+	b.WriteString("f AS MATERIALIZED (SELECT nextval('hookpost.event_num') AS num, clock_timestamp() AS at, t.* FROM " + source + " WHERE " + fresh + `),
+		e AS (INSERT INTO hookpost.event (num, tenant, mode, set_version, id, type, content_type, created_at, stored_at, hash, refs, trace, body)
+			SELECT f.num, ` + strings.Join(scope[:], ", ") + ", f.id, f.type, f.content_type, timestamptz 'epoch' + " + created + ` * interval '1 microsecond', f.at,
+			` + hash + ", " + refs + ", " + trace + ", " + body + ` FROM f ON CONFLICT (tenant, mode, id) DO NOTHING RETURNING num),
+		n AS MATERIALIZED (SELECT f.num, f.at, f.ord, ` + targets + due + " AS due, " + later + ` AS later FROM f JOIN e ON e.num = f.num),
+		d AS (INSERT INTO hookpost.delivery (event, round, due_at, created_at, endpoint, state, token, attempts, owner, leased_at, lease_until, first_at)
+			SELECT n.num, 0, n.due, n.at, `)
+	if p.json {
+		b.WriteString(`n.endpoint, CASE WHEN n.later THEN 0 ELSE 1 END, 0, 0, NULL, NULL, NULL, NULL
+			FROM (SELECT n.num, n.due, n.at, n.later, unnest(n.targets) AS endpoint FROM n) n)`)
+	} else {
+		b.WriteString(`($13::bigint[])[n.t], CASE WHEN n.later THEN 0 WHEN n.lease THEN 2 ELSE 1 END, n.lease::int, n.lease::int,
+			CASE WHEN n.lease THEN $15::bigint END, CASE WHEN n.lease THEN n.at END, CASE WHEN n.lease THEN n.at + $16::interval END,
+			CASE WHEN n.lease THEN n.at END
+			FROM (SELECT n.*, ($14::boolean[])[n.t] AS lease
+				FROM (SELECT n.num, n.due, n.at, n.later, generate_series(($12::int[])[n.ord], ($12::int[])[n.ord + 1] - 1) AS t FROM n) n) n)`)
+	}
 	if p.lists {
+		lists := "json_to_recordset($1::text::json -> 'lists') AS t(ord int, part int, endpoints text)"
+		if !p.json {
+			lists = "unnest(" + param("int") + ", " + param("int") + ", " + param("text") + ") AS t(ord, part, endpoints)"
+		}
 		b.WriteString(`, l AS (INSERT INTO hookpost.fanout (event, due_at, part, endpoints) SELECT n.num, n.due, t.part, t.endpoints::bigint[]
-			FROM ` + source("lists", "ord int, part int, endpoints text", "$%d::int[], $%d::int[], $%d::text[]", "ord, part, endpoints", 3) + ` JOIN n ON n.ord = t.ord)`)
+			FROM ` + lists + " JOIN n ON n.ord = t.ord)")
 	}
 	if p.refs {
-		b.WriteString(`, r AS (INSERT INTO hookpost.ref (tenant, mode, ref, event) SELECT DISTINCT f.tenant, f.mode, x.ref, f.num
+		b.WriteString(", r AS (INSERT INTO hookpost.ref (tenant, mode, ref, event) SELECT DISTINCT " + scope[0] + ", " + scope[1] + `, x.ref, f.num
 			FROM f JOIN n ON n.num = f.num CROSS JOIN LATERAL json_array_elements_text(nullif(f.refs, '')::json) AS x(ref))`)
 	}
-	b.WriteString(" SELECT n.ord, n.num FROM n UNION ALL SELECT i.ord, 0 FROM i WHERE i.stale")
+	b.WriteString(" SELECT n.ord, n.num FROM n")
+	if !p.json {
+		b.WriteString(" UNION ALL SELECT s.k, 0 FROM s")
+	}
 	if p.check {
 		b.WriteString(" UNION ALL SELECT bad.ord, -1 FROM bad")
 	}
@@ -217,54 +258,68 @@ func enqueueText(p enqueueParts) string {
 func (e *enqueuer) statement() (string, []any) {
 	n := len(e.open)
 	var (
-		parts                   = enqueueParts{compare: e.compare}
-		ords                    = make([]int32, n)
-		modes                   = make([]int16, n)
-		created, versions       = make([]int64, n), make([]int64, n)
-		delays                  = make([]int64, n)
-		tenants, ids, types     = make([]string, n), make([]string, n), make([]string, n)
-		contentTypes, refs      = make([]string, n), make([]string, n)
-		traces                  = make([]string, n)
-		starts, sizes           = make([]int32, n), make([]int32, n)
-		hashes, bodies          = make([]byte, 0, n*sha256.Size), make([]byte, 0, e.bodyBytes())
-		targetOrds, unknownOrds []int32
-		targetEnds, unknownEnds []int64
-		leases                  []bool
-		listOrds, listParts     []int32
-		lists                   []string
+		parts                 enqueueParts
+		ids, types            = make([]string, n), make([]string, n)
+		contentTypes          = make([]string, n)
+		refs, traces          = make([]string, n), make([]string, n)
+		created, delays       = make([]int64, n), make([]int64, n)
+		hashes, bodies        = make([]byte, 0, n*sha256.Size), make([]byte, 0, e.bodyBytes())
+		starts, targetStarts  = make([]int32, n+1), make([]int32, n+1) // counted from 1, as the server does; the last is an end
+		targets               = make([]int64, 0, n)
+		leases                = make([]bool, 0, n)
+		tenants               []string
+		modes                 []int16
+		versions              []int64
+		unknownOrds, unknowns []int32 // events, and their scopes
+		unknownEnds           []int64
+		listOrds, listParts   []int32
+		lists                 []string
 	)
+	e.scopes = make([]int32, n)
 	for k, i := range e.open {
 		ev := &e.Events[i]
-		ords[k], tenants[k], modes[k], ids[k], types[k] = int32(k), ev.Tenant, int16(ev.Mode), ev.ID, ev.Type
-		created[k], versions[k], contentTypes[k] = ev.CreatedAt.UnixMicro(), ev.SetVersion, ev.ContentType
-		starts[k], sizes[k], refs[k] = int32(len(bodies)+1), int32(len(ev.Body)), encodeRefs(ev.Refs)
+		ord, at := int32(k+1), len(tenants)
+		if at == 0 || tenants[at-1] != ev.Tenant || modes[at-1] != int16(ev.Mode) || versions[at-1] != ev.SetVersion {
+			tenants, modes, versions = append(tenants, ev.Tenant), append(modes, int16(ev.Mode)), append(versions, ev.SetVersion)
+		}
+		e.scopes[k] = int32(len(tenants))
+		ids[k], types[k], contentTypes[k], created[k] = ev.ID, ev.Type, ev.ContentType, ev.CreatedAt.UnixMicro()
+		refs[k], traces[k], delays[k] = encodeRefs(ev.Refs), ev.Trace, micros(max(ev.Delay, 0))
+		parts.refs, parts.traces, parts.delays = parts.refs || refs[k] != "", parts.traces || traces[k] != "", parts.delays || delays[k] != 0
 		hashes, bodies = append(hashes, ev.Hash[:]...), append(bodies, ev.Body...)
-		traces[k] = ev.Trace
-		delays[k] = micros(max(ev.Delay, 0))
-		parts.refs = parts.refs || len(ev.Refs) > 0
 		for _, d := range ev.For {
 			if !e.targets.knows(d.Endpoint, ev.Scope) {
-				unknownOrds, unknownEnds = append(unknownOrds, int32(k)), append(unknownEnds, d.Endpoint)
+				unknownOrds, unknowns, unknownEnds = append(unknownOrds, ord), append(unknowns, e.scopes[k]), append(unknownEnds, d.Endpoint)
 			}
 		}
 		if len(ev.For) > store.MaxFanOut {
 			eachPart(ev.For, func(part int, endpoints string) {
-				listOrds, listParts, lists = append(listOrds, int32(k)), append(listParts, int32(part)), append(lists, endpoints)
+				listOrds, listParts, lists = append(listOrds, ord), append(listParts, int32(part)), append(lists, endpoints)
 			})
-			continue
+		} else {
+			for _, d := range ev.For {
+				targets, leases = append(targets, d.Endpoint), append(leases, d.Lease && delays[k] == 0)
+			}
 		}
-		for _, d := range ev.For {
-			targetOrds, targetEnds = append(targetOrds, int32(k)), append(targetEnds, d.Endpoint)
-			leases = append(leases, d.Lease && e.compare && delays[k] == 0)
-		}
+		starts[k+1], targetStarts[k+1] = int32(len(bodies)+1), int32(len(targets)+1)
 	}
+	starts[0], targetStarts[0] = 1, 1
 	// The largest parameter goes first: the buffer of all grows once for it.
 	args := []any{
-		bodies, ords, tenants, modes, ids, types, created, versions, hashes, contentTypes, refs, starts, sizes,
-		e.Owner, e.Lease.Microseconds(), traces, delays, orEmpty(targetOrds), orEmpty(targetEnds), orEmpty(leases),
+		bodies, ids, types, contentTypes, hashes, created, starts, e.scopes, tenants, modes, versions,
+		targetStarts, targets, leases, e.Owner, e.Lease,
+	}
+	if parts.refs {
+		args = append(args, refs)
+	}
+	if parts.traces {
+		args = append(args, traces)
+	}
+	if parts.delays {
+		args = append(args, delays)
 	}
 	if parts.check = len(unknownOrds) > 0; parts.check {
-		args = append(args, unknownOrds, unknownEnds)
+		args = append(args, unknownOrds, unknowns, unknownEnds)
 	}
 	if parts.lists = len(lists) > 0; parts.lists {
 		args = append(args, listOrds, listParts, lists)
@@ -332,7 +387,7 @@ func (e *enqueuer) lookUp(ctx context.Context, q querier) error {
 	var hashes [][]byte
 	for k, i := range e.open {
 		ev := &e.Events[i]
-		ords, tenants, modes = append(ords, int32(k)), append(tenants, ev.Tenant), append(modes, int16(ev.Mode))
+		ords, tenants, modes = append(ords, int32(k+1)), append(tenants, ev.Tenant), append(modes, int16(ev.Mode))
 		ids, types, hashes = append(ids, ev.ID), append(types, ev.Type), append(hashes, ev.Hash[:])
 	}
 	if err := q.query(ctx, selectKnown, []any{ords, tenants, modes, ids, types, hashes}, e.known); err != nil {
@@ -374,7 +429,7 @@ func (e *enqueuer) known(scan scanner) error {
 	if same {
 		status = store.Duplicate
 	}
-	e.out[e.open[ord]] = store.Enqueued{Status: status, Event: num}
+	e.out[e.open[ord-1]] = store.Enqueued{Status: status, Event: num}
 	return nil
 }
 

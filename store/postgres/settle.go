@@ -140,7 +140,7 @@ func (t *settler) queue(b *batch, plain, other []int) {
 		b.add(lockLanes, []any{every, failing}, func(scanner) error { return nil })
 	}
 	if len(plain) > 0 {
-		b.add(settlePlain, t.plainArgs(plain), t.takePlain)
+		b.add(settlePlain, t.plainArgs(plain), func(scan scanner) error { return t.takePlain(scan, plain) })
 	}
 	if len(other) > 0 {
 		args := t.otherArgs(other)
@@ -170,18 +170,18 @@ func (t *settler) endpoints(lists ...[]int) (every, certain []int64) {
 func (t *settler) plainArgs(indexes []int) []any {
 	n := len(indexes)
 	var (
-		ords, rounds, tokens, ns, statuses = make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
-		events, endpoints, agos, tooks     = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
-		urls                               = make([]string, n)
-		quiet                              = make([]bool, n)
+		rounds, tokens, ns, statuses   = make([]int32, n), make([]int32, n), make([]int32, n), make([]int32, n)
+		events, endpoints, agos, tooks = make([]int64, n), make([]int64, n), make([]int64, n), make([]int64, n)
+		urls                           = make([]string, n)
+		quiet                          = make([]bool, n)
 	)
 	for k, i := range indexes {
 		s := &t.all[i]
-		ords[k], events[k], endpoints[k], rounds[k] = int32(i), s.ID.Event, s.ID.Endpoint, int32(s.ID.Round)
+		events[k], endpoints[k], rounds[k] = s.ID.Event, s.ID.Endpoint, int32(s.ID.Round)
 		tokens[k], ns[k], statuses[k] = int32(s.Token), int32(s.Attempt.N), int32(s.Attempt.Status)
 		agos[k], tooks[k], urls[k], quiet[k] = micros(s.Ago), micros(s.Attempt.Took), toText(s.Attempt.URL), s.Quiet
 	}
-	return []any{events, endpoints, rounds, ords, tokens, ns, statuses, agos, tooks, urls, quiet}
+	return []any{events, endpoints, rounds, tokens, ns, statuses, agos, tooks, urls, quiet}
 }
 
 func (t *settler) otherArgs(indexes []int) []any {
@@ -215,13 +215,14 @@ func (t *settler) otherArgs(indexes []int) []any {
 }
 
 // takePlain reads a row of the answer of settlePlain.
-func (t *settler) takePlain(scan scanner) error {
-	var i int
+func (t *settler) takePlain(scan scanner, indexes []int) error {
+	var k int
 	var failingSince, lastFailure *time.Time
 	var now time.Time
-	if err := scan(&i, &failingSince, &lastFailure, &now); err != nil {
+	if err := scan(&k, &failingSince, &lastFailure, &now); err != nil {
 		return err
 	}
+	i := indexes[k-1]
 	t.out[i] = store.Settled{Accepted: true, State: store.Delivered}
 	t.done[i] = true
 	if !t.all[i].Quiet {

@@ -26,28 +26,27 @@ const replaceUnknown = ` ON CONFLICT (event, endpoint, round, n) DO UPDATE SET o
 	error = excluded.error, response_header = excluded.response_header, response_body = excluded.response_body
 	WHERE a.outcome = 3 AND excluded.outcome <> 3`
 
-// settlePlain applies successes under leases that still stand and returns them. The
-// delivery keeps what there is to know of the attempt. The
-// state is written so that no index offers itself but the primary key: the one of
-// all leases would be read whole, dead entries included.
+// settlePlain applies successes under leases that still stand and returns them, k
+// being their place in the arrays. The delivery keeps what there is to know of the
+// attempt. The state is written so that no index offers itself but the primary key:
+// the one of all leases would be read whole, dead entries included.
 const settlePlain = `WITH u AS (
 	UPDATE hookpost.delivery d SET state = 3, unknown = 0, owner = NULL, lease_until = NULL, reason = '',
-		last_status = s.status, finished_at = statement_timestamp(),
-		success_at = statement_timestamp() - s.ago * interval '1 microsecond', success_took = s.took, success_url = s.url
-	FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[], $5::int[], $6::int[], $7::int[], $8::bigint[], $9::bigint[], $10::text[], $11::boolean[])
-		AS s(event, endpoint, round, ord, token, n, status, ago, took, url, quiet)
-	WHERE d.event = s.event AND d.endpoint = s.endpoint AND d.round = s.round
-	AND d.state + 0 = 2 AND d.token = s.token AND d.attempts = s.n
-	RETURNING s.ord, s.endpoint, s.quiet
+		last_status = ($6::int[])[s.k], finished_at = statement_timestamp(),
+		success_at = statement_timestamp() - ($7::bigint[])[s.k] * interval '1 microsecond', success_took = ($8::bigint[])[s.k], success_url = s.url
+	FROM unnest($9::text[]) WITH ORDINALITY AS s(url, k)
+	WHERE d.event = ($1::bigint[])[s.k] AND d.endpoint = ($2::bigint[])[s.k] AND d.round = ($3::int[])[s.k]
+	AND d.state + 0 = 2 AND d.token = ($4::int[])[s.k] AND d.attempts = ($5::int[])[s.k]
+	RETURNING s.k, d.endpoint
 ), l AS MATERIALIZED (
 	SELECT l.endpoint, l.failing_since, l.last_failure FROM hookpost.lane l
-	WHERE l.endpoint = ANY (ARRAY(SELECT DISTINCT u.endpoint FROM u WHERE NOT u.quiet)) AND ` + unhealthy + `
+	WHERE l.endpoint = ANY (ARRAY(SELECT u.endpoint FROM u WHERE NOT ($10::boolean[])[u.k])) AND ` + unhealthy + `
 	ORDER BY l.endpoint FOR UPDATE
 ), h AS (
 	UPDATE hookpost.lane SET failing_since = NULL, failures = 0, last_success = statement_timestamp()
 	FROM l WHERE lane.endpoint = l.endpoint
 )
-SELECT u.ord, l.failing_since, l.last_failure, statement_timestamp()
+SELECT u.k, l.failing_since, l.last_failure, statement_timestamp()
 FROM u LEFT JOIN (SELECT * FROM l WHERE l.failing_since IS NOT NULL) l ON l.endpoint = u.endpoint`
 
 // settleOther decides by the rules of [store.Queue] what becomes of settlements of

@@ -214,10 +214,9 @@ func (t *storeTx) do(ctx context.Context, f func() error) error {
 // What the statements of [enqueueText] read from JSON.
 type (
 	jsonBatch struct {
-		Events  []jsonEvent  `json:"events"`
-		Targets []jsonTarget `json:"targets"`
-		Unknown []jsonTarget `json:"unknown"`
-		Lists   []jsonList   `json:"lists"`
+		Events  []jsonEvent   `json:"events"`
+		Unknown []jsonUnknown `json:"unknown"`
+		Lists   []jsonList    `json:"lists"`
 	}
 	jsonEvent struct {
 		Ord         int    `json:"ord"`
@@ -233,10 +232,14 @@ type (
 		Refs        string `json:"refs"`
 		Trace       string `json:"trace,omitempty"`
 		Body        string `json:"body"`
+
+		Targets []int64 `json:"targets"`
 	}
-	jsonTarget struct {
-		Ord      int   `json:"ord"`
-		Endpoint int64 `json:"endpoint"`
+	jsonUnknown struct {
+		Ord      int    `json:"ord"`
+		Tenant   string `json:"tenant"`
+		Mode     int    `json:"mode"`
+		Endpoint int64  `json:"endpoint"`
 	}
 	jsonList struct {
 		Ord       int    `json:"ord"`
@@ -248,37 +251,36 @@ type (
 // statementJSON is statement with one parameter, a text, that every driver and
 // every way of sending parameters can carry.
 func (e *enqueuer) statementJSON() (text, param string, err error) {
-	parts := enqueueParts{json: true}
+	parts := enqueueParts{json: true, delays: true}
 	var b jsonBatch
 	for k, i := range e.open {
 		ev := &e.Events[i]
 		j := describe(k, ev)
 		j.Refs, j.Trace, j.Body = encodeRefs(ev.Refs), ev.Trace, base64.StdEncoding.EncodeToString(ev.Body)
-		b.Events = append(b.Events, j)
 		parts.refs = parts.refs || len(ev.Refs) > 0
 		for _, d := range ev.For {
 			if !e.targets.knows(d.Endpoint, ev.Scope) {
-				b.Unknown = append(b.Unknown, jsonTarget{k, d.Endpoint})
+				b.Unknown = append(b.Unknown, jsonUnknown{j.Ord, j.Tenant, j.Mode, d.Endpoint})
 				parts.check = true
 			}
 		}
 		if len(ev.For) > store.MaxFanOut {
-			eachPart(ev.For, func(part int, endpoints string) { b.Lists = append(b.Lists, jsonList{k, part, endpoints}) })
+			eachPart(ev.For, func(part int, endpoints string) { b.Lists = append(b.Lists, jsonList{j.Ord, part, endpoints}) })
 			parts.lists = true
-			continue
+		} else {
+			for _, d := range ev.For {
+				j.Targets = append(j.Targets, d.Endpoint)
+			}
 		}
-		for _, d := range ev.For {
-			b.Targets = append(b.Targets, jsonTarget{k, d.Endpoint})
-		}
+		b.Events = append(b.Events, j)
 	}
-	b.Targets = orEmpty(b.Targets)
 	raw, err := json.Marshal(&b)
 	return enqueueText(parts), string(raw), err
 }
 
-func describe(ord int, ev *store.NewEvent) jsonEvent {
+func describe(k int, ev *store.NewEvent) jsonEvent {
 	return jsonEvent{
-		Ord: ord, Tenant: ev.Tenant, Mode: int(ev.Mode), ID: ev.ID, Type: ev.Type, Created: ev.CreatedAt.UnixMicro(),
+		Ord: k + 1, Tenant: ev.Tenant, Mode: int(ev.Mode), ID: ev.ID, Type: ev.Type, Created: ev.CreatedAt.UnixMicro(),
 		SetVersion: ev.SetVersion, ContentType: ev.ContentType, Delay: micros(max(ev.Delay, 0)), Hash: hex.EncodeToString(ev.Hash[:]),
 	}
 }

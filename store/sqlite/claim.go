@@ -117,6 +117,8 @@ func (w *walk) take(l lane) error {
 		since = l.enabledAt - w.Window.Microseconds()
 	}
 	n := 0
+	// There is no LIMIT because SQLite would prepare the statement again for each new
+	// value of it; the bounds end the reading.
 	err = w.x.query(func(r row) error {
 		if len(w.out.Deliveries) >= w.Limit || w.Bytes > 0 && w.bytes >= w.Bytes {
 			w.out.More = true
@@ -153,8 +155,8 @@ func (w *walk) take(l lane) error {
 		return nil
 	}, `SELECT d.event, d.round, d.token, d.attempts, d.failures, d.unknown, d.first_at, e.id, e.type, e.content_type, e.erased_at, e.trace, e.body
 		FROM hookpost_delivery d INDEXED BY hookpost_delivery_ready CROSS JOIN hookpost_event e ON e.num = d.event
-		WHERE d.state = 1 AND d.endpoint = ? AND coalesce(d.first_at, d.due_at) > ? ORDER BY d.due_at LIMIT ?`,
-		l.endpoint, since, min(room, w.Limit-len(w.out.Deliveries))+1)
+		WHERE d.state = 1 AND d.endpoint = ? AND coalesce(d.first_at, d.due_at) > ? ORDER BY d.due_at`,
+		l.endpoint, since)
 	if err == errBound {
 		err = nil
 	}
@@ -176,19 +178,33 @@ func (w *walk) scope(num int64) (store.Scope, error) {
 	return s.scope, err
 }
 
-var leaseReady = newMulti(`UPDATE OR FAIL hookpost_delivery SET state = 2, token = token + 1, attempts = attempts + 1,
-	owner = ?, leased_at = ?, lease_until = ?, first_at = coalesce(first_at, ?)
-	WHERE (event, endpoint, round) IN (VALUES `, "(?,?,?)", ")")
+// With a list of numbers SQLite changes the rows as it finds them; with a list of whole
+// keys it would collect them first and look each up twice. The index is the primary
+// key's; for long lists SQLite would prefer that of the log.
+var leaseReady = newMulti(`UPDATE OR FAIL hookpost_delivery INDEXED BY sqlite_autoindex_hookpost_delivery_1
+	SET state = 2, token = token + 1, attempts = attempts + 1, owner = ?, leased_at = ?, lease_until = ?, first_at = coalesce(first_at, ?)
+	WHERE endpoint = ? AND round = ? AND event IN (`, "?", ")")
 
 // lease marks what was chosen.
 func (w *walk) lease() error {
 	var args []any
-	return inBatches(len(w.out.Deliveries), func(from, to int) error {
-		args = append(args[:0], w.Owner, w.now, w.now+w.Lease.Microseconds(), w.now)
-		for _, d := range w.out.Deliveries[from:to] {
-			args = append(args, d.ID.Event, d.ID.Endpoint, d.ID.Round)
+	for list := w.out.Deliveries; len(list) > 0; {
+		id, n := list[0].ID, 1
+		for n < len(list) && list[n].ID.Endpoint == id.Endpoint && list[n].ID.Round == id.Round {
+			n++
 		}
-		_, err := w.x.exec(leaseReady.rows(to-from), args...)
-		return err
-	})
+		err := inBatches(n, func(from, to int) error {
+			args = append(args[:0], w.Owner, w.now, w.now+w.Lease.Microseconds(), w.now, id.Endpoint, id.Round)
+			for i := from; i < to; i++ {
+				args = append(args, list[i].ID.Event)
+			}
+			_, err := w.x.exec(leaseReady.rows(to-from), args...)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		list = list[n:]
+	}
+	return nil
 }

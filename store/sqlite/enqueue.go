@@ -97,7 +97,7 @@ func (e *enqueuer) resolve() (fresh []int, err error) {
 	return fresh, nil
 }
 
-var countTargets = newMulti("SELECT count(*) FROM hookpost_lane WHERE scope = ? AND endpoint IN (VALUES ", "(?)", ")")
+var countTargets = newMulti("SELECT count(*) FROM hookpost_lane WHERE scope = ? AND endpoint IN (", "?", ")")
 
 // checkTargets refuses endpoints that are not of their event's scope.
 func (e *enqueuer) checkTargets(fresh []int) error {

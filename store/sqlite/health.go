@@ -24,7 +24,7 @@ type health struct {
 }
 
 var selectHealth = newMulti(`SELECT endpoint, version, state, hold_until, failing_since, last_failure, last_success, failures
-	FROM hookpost_lane WHERE endpoint IN (VALUES `, "(?)", ")")
+	FROM hookpost_lane WHERE endpoint IN (`, "?", ")")
 
 // loadHealth fills the map's values in for its keys.
 func loadHealth(x execer, lanes map[int64]*health) error {

@@ -101,6 +101,21 @@ func TestActivityReadsTheEndOfAnIndex(t *testing.T) {
 	}
 }
 
+// TestLeasesFollowTheKey: the rows that a claim has chosen are found by their whole
+// primary key, whatever else an endpoint has.
+func TestLeasesFollowTheKey(t *testing.T) {
+	st, err := Open(t.Context(), filepath.Join(t.TempDir(), "hooks.db"), nil)
+	require.NoError(t, err)
+	defer st.Close()
+	for _, n := range batchSizes {
+		require.NoError(t, st.read(t.Context(), func(c *conn) error {
+			plan := explainPlan(t, c, leaseReady.rows(n), make([]any, 6+n)...)
+			require.Equal(t, "SEARCH hookpost_delivery USING PRIMARY KEY (event=? AND endpoint=? AND round=?)", plan)
+			return nil
+		}))
+	}
+}
+
 // TestSearchesAreBounded: what finds the end of a search follows the index that the
 // page comes from.
 func TestSearchesAreBounded(t *testing.T) {

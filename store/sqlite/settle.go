@@ -31,7 +31,7 @@ type settler struct {
 	batch []store.Settlement
 
 	out   []store.Settled
-	rows  []deliveryRow // one for each settlement
+	rows  []deliveryRow // one for each settlement, if any is to be read
 	lanes map[int64]*health
 	log   []logged
 	args  []any
@@ -54,7 +54,6 @@ func (t *settler) run() ([]store.Settled, error) {
 		return t.out, nil
 	}
 	t.lanes = make(map[int64]*health)
-	t.log = make([]logged, 0, len(t.batch))
 	slow, err := t.plain()
 	if err != nil {
 		return nil, err
@@ -64,12 +63,12 @@ func (t *settler) run() ([]store.Settled, error) {
 	}
 	for i := range t.batch {
 		s, res := &t.batch[i], &t.out[i]
-		if d := &t.rows[i]; d.there {
+		if res.Accepted {
+			t.tell(s, res)
+		} else if d := &t.rows[i]; d.there {
 			if err := t.settle(s, d, res); err != nil {
 				return nil, err
 			}
-		} else if res.Accepted {
-			t.tell(s, res)
 		}
 	}
 	if err := insertAttempts(t.x, t.log); err != nil {
@@ -124,7 +123,9 @@ func (t *settler) plain() (rest []int, err error) {
 
 // load reads the given deliveries, and the health of all endpoints.
 func (t *settler) load(indexes []int) error {
-	t.rows = make([]deliveryRow, len(t.batch))
+	if len(indexes) > 0 {
+		t.rows = make([]deliveryRow, len(t.batch))
+	}
 	err := inBatches(len(indexes), func(from, to int) error {
 		t.args = t.args[:0]
 		for _, i := range indexes[from:to] {

@@ -22,13 +22,16 @@ const (
 	// such as those that store events and those that settle them, take turns instead
 	// of sharing commits.
 	gatherTime = 200 * time.Microsecond
-	// gatherAfter is how long after a transaction its callers are expected back.
+	// gatherAfter is how long after a transaction its callers are expected back. So
+	// long the writer's goroutine waits for them: a new one would have to grow its
+	// stack to what SQLite needs.
 	gatherAfter = time.Millisecond
 )
 
 // writer runs all calls that write. Those that arrive while a commit is under
 // way run together in the next transaction, each in a savepoint of its own, and
-// share its commit. It has a goroutine only while there is something to write.
+// share its commit. It has a goroutine only while there is something to write, and a
+// moment longer.
 type writer struct {
 	pool    pool
 	wait    time.Duration // how long to wait for the write lock
@@ -39,8 +42,6 @@ type writer struct {
 	running bool
 	arrived chan struct{} // has an element when somebody has joined the queue
 	blocked time.Time     // since when the write lock has been refused
-	last    int           // members of the last transaction
-	ended   time.Time     // the last transaction
 }
 
 // member is a call that waits for its turn or runs.
@@ -101,39 +102,47 @@ func (w *writer) leave(m *member) bool {
 	return i >= 0
 }
 
-// waiting returns how many calls are in the queue. If there are none, the caller,
-// which is the writer's goroutine, must end.
-func (w *writer) waiting() int {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if len(w.queue) == 0 {
-		w.running = false
-	}
-	return len(w.queue)
-}
-
-// work runs transactions until the queue is empty.
+// work runs transactions until nobody comes any more.
 func (w *writer) work() {
-	last := w.recent()
+	last := 0 // members of the last transaction
 	for {
 		n := w.waiting()
 		if n == 0 {
-			return
+			if n = w.linger(); n == 0 {
+				return
+			}
+			last-- // one of them has just come
 		}
 		w.gather(n + last)
 		last = w.transaction()
 	}
 }
 
-// recent returns how many members the last transaction had, if they can be expected
-// back now.
-func (w *writer) recent() int {
+// waiting returns how many calls are in the queue.
+func (w *writer) waiting() int {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if time.Since(w.ended) > gatherAfter {
-		return 0
+	return len(w.queue)
+}
+
+// linger waits for the next call and returns how many are then in the queue. If there
+// are none, the caller, which is the writer's goroutine, must end.
+func (w *writer) linger() int {
+	timer := time.NewTimer(gatherAfter)
+	defer timer.Stop()
+	for {
+		select {
+		case <-w.arrived:
+			if n := w.waiting(); n > 0 {
+				return n
+			}
+		case <-timer.C:
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.running = len(w.queue) > 0
+			return len(w.queue)
+		}
 	}
-	return w.last - 1 // one of them has just come
 }
 
 // gather waits a moment for want members.
@@ -142,10 +151,7 @@ func (w *writer) gather(want int) {
 	timer := time.NewTimer(gatherTime)
 	defer timer.Stop()
 	for {
-		w.mu.Lock()
-		n := len(w.queue)
-		w.mu.Unlock()
-		if n >= want || n == 0 {
+		if n := w.waiting(); n >= want || n == 0 {
 			return
 		}
 		select {
@@ -162,9 +168,6 @@ func (w *writer) transaction() int {
 	if err != nil && batch == nil {
 		batch = w.take()
 	}
-	w.mu.Lock()
-	w.last, w.ended = len(batch), time.Now()
-	w.mu.Unlock()
 	for i, m := range batch {
 		if errs == nil {
 			m.finish(err)
@@ -207,7 +210,7 @@ func (w *writer) acquire() (*session, error) {
 		s, err := w.pool.get(context.Background())
 		return s, explain(err)
 	}
-	for !w.empty() {
+	for w.waiting() > 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), noConnGrain)
 		s, err := w.pool.get(ctx)
 		late := ctx.Err() != nil
@@ -229,12 +232,6 @@ const noConnGrain = 10 * time.Millisecond
 // errNoConn is what was missing when all connections of the application's pool
 // stay in use.
 var errNoConn = errors.New("sqlite: no connection of the application's pool became free")
-
-func (w *writer) empty() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return len(w.queue) == 0
-}
 
 // noBusyHandler switches SQLite's own waiting off: it is unfair and hears of no
 // context. Connections of the application's get theirs back.
@@ -260,7 +257,7 @@ func (w *writer) noBusyHandler(c *conn) (restore func(), err error) {
 
 // begin takes the write lock. It reports false if nobody waits for it any more.
 func (w *writer) begin(c *conn) (bool, error) {
-	for !w.empty() {
+	for w.waiting() > 0 {
 		_, err := c.exec("BEGIN IMMEDIATE")
 		if err == nil || !isBusy(err) {
 			w.mu.Lock()
