@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+)
+
+// series are tests that take turns: a machine's speed drifts, and what is compared
+// has to see the same of it. Each has a table.
+type series struct {
+	name  string
+	runs  int
+	tests []*test
+	print func(w io.Writer, cfg *config, tests []*test) error
+	// legend says what the columns mean; "": another series with the same has said it.
+	legend string
+}
+
+func (s *series) add(t *test) *test {
+	s.tests = append(s.tests, t)
+	return t
+}
+
+// ceilingAt returns the ceiling with so many requests at once, which is a line of the
+// series too.
+func (s *series) ceilingAt(cfg *config, concurrency int) *test {
+	name := ceilingName(concurrency)
+	if i := slices.IndexFunc(s.tests, func(t *test) bool { return t.name == name }); i >= 0 {
+		return s.tests[i]
+	}
+	n := 2 * cfg.n
+	if concurrency == 1 {
+		n = cfg.n / 3
+	}
+	return s.add(&test{name: name, n: n, do: ceiling(concurrency)})
+}
+
+// keep drops the tests that are not to be run.
+func (s *series) keep(wanted func(*test) bool) {
+	s.tests = slices.DeleteFunc(slices.Clone(s.tests), func(t *test) bool { return !wanted(t) })
+}
+
+// run measures each test s.runs times, in an order that rotates, and prints the table.
+func (s *series) run(ctx context.Context, cfg *config, rcv *receiver) error {
+	if len(s.tests) == 0 {
+		return nil
+	}
+	for round := range s.runs {
+		for i := range s.tests {
+			t := s.tests[(i+round)%len(s.tests)]
+			fmt.Fprintf(os.Stderr, "\r\033[K%s, run %d of %d: %s", s.name, round+1, s.runs, t.name)
+			r, err := t.measure(ctx, cfg, rcv)
+			if err != nil {
+				return fmt.Errorf("%s: %w", t.name, err)
+			}
+			t.results = append(t.results, r)
+		}
+	}
+	fmt.Fprint(os.Stderr, "\r\033[K")
+	fmt.Printf("\n%s, %d runs\n", s.name, s.runs)
+	if err := s.print(os.Stdout, cfg, s.tests); err != nil {
+		return err
+	}
+	_, err := fmt.Print(s.legend)
+	return err
+}
