@@ -77,12 +77,11 @@ func processesSeries(cfg *config, db *database) *series {
 func isolationSeries(cfg *config, db *database) *series {
 	s := &series{name: "Isolation", runs: cfg.rest, print: printThroughput}
 	for _, e := range engines(db) {
-		if !e.durable && !(e.network && cfg.wholeSet) {
-			continue
+		if e.durable || e.network && cfg.wholeSet {
+			hanging, calm := e.isolation(cfg)
+			s.add(calm)
+			s.add(hanging)
 		}
-		hanging, calm := e.isolation(cfg)
-		s.add(calm)
-		s.add(hanging)
 	}
 	return s
 }
