@@ -6,7 +6,7 @@
 //	GOWORK=off go run . -full      # everything at full size, most of an hour
 //	GOWORK=off go run . -short     # one quick turn, to see that it works
 //
-// The output says which sizes a form has; -only runs the lines whose names match.
+// The output says which sizes a form has; -only runs the lines whose names match, and their ceilings.
 // What it prints, in this order:
 //
 //   - Signatures: verified and made by hookpost, standard-webhooks, svix, stripe-go and
@@ -90,11 +90,11 @@ func exit(err error) {
 
 func parseFlags() (*config, error) {
 	cfg := &config{form: usualForm}
-	only := flag.String("only", "", "run only the tests whose names match this regular `expression`")
+	only := flag.String("only", "", "run only the tests whose names match this regular `expression`, and the ceilings they are compared with")
 	once := flag.Bool("short", false, "one quick turn of everything, to see that it works")
 	full := flag.Bool("full", false, "everything at full size, which takes most of an hour")
 	n := flag.Int("n", 0, "`events` of one run of the central tests; 0: as the form has it")
-	runs := flag.Int("runs", 0, "how many `times` everything but claims and heap is run; 0: as the form has it")
+	runs := flag.Int("runs", 0, "how many `times` everything but signatures and claims is run, the heap at most as the form has it; 0: that")
 	flag.IntVar(&cfg.payload, "payload", 1024, "`bytes` of an event's data")
 	flag.IntVar(&cfg.inFlight, "inflight", 512, "sender.Options.MaxInFlight")
 	flag.IntVar(&cfg.endpoints, "endpoints", 1, "how many `endpoints` the events are spread over, each for one")
@@ -114,7 +114,7 @@ func parseFlags() (*config, error) {
 		cfg.n = *n
 	}
 	if *runs != 0 {
-		cfg.runs, cfg.rest = *runs, *runs
+		cfg.runs, cfg.rest, cfg.heapRuns = *runs, *runs, min(*runs, cfg.heapRuns)
 	}
 	if flag.NArg() > 0 || cfg.n < minEvents || min(cfg.runs, cfg.inFlight, cfg.endpoints) < 1 || cfg.payload < minPayload {
 		return nil, fmt.Errorf("-n must be at least %d, -payload %d, other counts 1, and there are no arguments", minEvents, minPayload)

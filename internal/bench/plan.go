@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"runtime"
+	"time"
 
 	"github.com/hookpost/hookpost/internal/pgserver"
 )
@@ -40,8 +41,11 @@ func newPlan(cfg *config) (*plan, error) {
 		},
 		heaps: heapTests(cfg, db), claims: claimTests(cfg, db), stats: statsTests(cfg, db), prunes: pruneTests(cfg, db),
 	}
-	for _, s := range p.series {
+	for i, s := range p.series {
 		s.keep(func(t *test) bool { return cfg.only.MatchString(t.name) })
+		if i > 0 && s.onlyCeilings() {
+			s.tests = nil // the first has them too
+		}
 	}
 	return p, nil
 }
@@ -83,6 +87,7 @@ func (p *plan) count() int {
 
 // bench runs everything that cfg.only selects.
 func bench(ctx context.Context, cfg *config) (err error) {
+	start := time.Now()
 	p, err := newPlan(cfg)
 	if err != nil {
 		return err
@@ -112,6 +117,7 @@ func bench(ctx context.Context, cfg *config) (err error) {
 			return err
 		}
 	}
+	fmt.Printf("\nAll took %s\n", time.Since(start).Round(time.Second))
 	f := &findings{series: p.series, ops: p.ops, heaps: p.heaps, claims: p.claims}
 	return errors.Join(printOverview(os.Stdout, cfg, f), printGoals(os.Stdout, cfg, f.goals()))
 }

@@ -50,3 +50,26 @@ func TestPlanWithoutServer(t *testing.T) {
 		t.Error("the plan itself was changed")
 	}
 }
+
+func TestOnlySelectsLinesAndTheirCeilings(t *testing.T) {
+	for expression, want := range map[string][]string{
+		"SQLite FULL: drain$":  {ceilingName(256), drainName(sqliteName)},
+		"^signed":              {ceilingName(256), ceilingName(callers)},
+		"2 processes|1 caller": {ceilingName(1), liveName(memoryName, 1), liveName(sqliteName, 1), liveName(postgresName, 1), ceilingName(256), drainName(postgresName) + " by 2 processes"},
+		"heap":                 nil,
+	} {
+		p, err := newPlan(&config{form: usualForm, payload: 1024, inFlight: 512, endpoints: 1, only: regexp.MustCompile(expression)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, s := range p.series {
+			for _, line := range s.tests {
+				got = append(got, line.name)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("-only %q runs %q, want %q", expression, got, want)
+		}
+	}
+}

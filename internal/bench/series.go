@@ -35,12 +35,24 @@ func (s *series) ceilingAt(cfg *config, concurrency int) *test {
 	if concurrency == 1 {
 		n = cfg.n / 3
 	}
-	return s.add(&test{name: name, n: n, do: ceiling(concurrency)})
+	return s.add(&test{name: name, n: n, do: ceiling(concurrency), isCeiling: true})
 }
 
-// keep drops the tests that are not to be run.
+// keep drops the tests that are not wanted, but for the ceilings of those that are.
 func (s *series) keep(wanted func(*test) bool) {
-	s.tests = slices.DeleteFunc(slices.Clone(s.tests), func(t *test) bool { return !wanted(t) })
+	kept := make(map[*test]bool)
+	for _, t := range s.tests {
+		if wanted(t) {
+			kept[t] = true
+			kept[t.ceiling] = true
+		}
+	}
+	s.tests = slices.DeleteFunc(slices.Clone(s.tests), func(t *test) bool { return !kept[t] })
+}
+
+// onlyCeilings says that there is nothing to compare with them.
+func (s *series) onlyCeilings() bool {
+	return !slices.ContainsFunc(s.tests, func(t *test) bool { return !t.isCeiling })
 }
 
 // run measures each test s.runs times, in an order that rotates, and prints the table.

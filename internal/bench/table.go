@@ -35,8 +35,7 @@ func (t *test) others() string {
 }
 
 // throughputLegend says what the columns of printThroughput mean.
-const throughputLegend = `
-events:     of each run
+const throughputLegend = `events:     of each run
 of ceiling: against signed net/http with as many requests at once, in the same round;
             by CPU: the same ratio of the CPU time that all processes need for a delivery, which is
             steadier on a machine that others use, and blind to waiting
@@ -51,6 +50,7 @@ commits:    transactions per event, as the store counts them, else the calls; ca
 
 // printRivals writes how tests compare with others of the same round.
 func printRivals(w io.Writer, tests []*test) {
+	printed := false
 	for _, t := range tests {
 		for _, rival := range t.rivals {
 			rates := t.ratios(rival, rateOf)
@@ -64,7 +64,11 @@ func printRivals(w io.Writer, tests []*test) {
 				fmt.Fprintf(w, ", its p99 %.2f times (%.2f..%.2f)", s.median, s.low, s.high)
 			}
 			fmt.Fprintln(w)
+			printed = true
 		}
+	}
+	if printed {
+		fmt.Fprintln(w)
 	}
 }
 

@@ -51,6 +51,8 @@ type test struct {
 	ceiling *test     // what it is compared with; nil: nothing
 	rivals  []*test   // others that it is compared with
 	results []result
+
+	isCeiling bool // of others
 }
 
 // measure runs the test once.
