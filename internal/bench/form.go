@@ -35,7 +35,7 @@ var (
 		turns: 1, turnLength: time.Millisecond,
 	}
 	usualForm = form{
-		name: "usual form", n: 12_000, runs: 5, rest: 3,
+		name: "usual form", n: 10_000, runs: 5, rest: 3,
 		latency:   4 * time.Second,
 		isolation: isolationScale{pending: 10_000, lasts: 3 * time.Second},
 		claims:    claimScale{few: 10_000, many: 100_000, endpoints: []int{1000}, claims: 200},

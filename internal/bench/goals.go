@@ -67,10 +67,10 @@ func (f *findings) each(name string, figure func(*result) float64) []float64 {
 // ofCeiling returns a test's ratio to its ceiling in each run.
 func (f *findings) ofCeiling(name string) []float64 {
 	t := f.test(name)
-	if t == nil || t.ceiling == nil {
+	if t == nil {
 		return nil
 	}
-	return t.ratios(t.ceiling, rateOf)
+	return ratios(t.results, t.beside, rateOf)
 }
 
 // against returns a test's ratio to its rival in each run.
@@ -79,7 +79,7 @@ func (f *findings) against(name string, figure func(*result) float64) []float64 
 	if t == nil || len(t.rivals) == 0 {
 		return nil
 	}
-	return t.ratios(t.rivals[0], figure)
+	return ratios(t.results, t.rivals[0].results, figure)
 }
 
 func (f *findings) operation(name string) *operation {

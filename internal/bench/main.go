@@ -32,8 +32,8 @@
 // The receiver is this program too, in a process of its own, and says after each run
 // how many requests were lost or came twice, either of which ends the program. Runs
 // are interleaved, in an order that rotates, since a machine's speed drifts; the
-// tables show medians with the least and the greatest. Each figure is divided by the
-// ceiling of the same round, at the same number of requests at once.
+// tables show medians with the least and the greatest. The ceiling is measured just
+// before each line that is compared with it, with as many requests at once.
 //
 // SQLite's databases lie in -dir, that of the private PostgreSQL server in the
 // directory for temporary files: what they reach depends on the disk.

@@ -44,7 +44,7 @@ func printOverview(w io.Writer, cfg *config, f *findings) error {
 		return err
 	}
 	_, err := fmt.Fprintf(w, `medians (least to most); CPU per delivery live, application plus database; live with %d callers;
-the ceiling is a signed net/http client in the same round at the same concurrency%s
+the ceiling is a signed net/http client at the same concurrency, each time just before%s
 `, callers, f.ceilings(cfg))
 	return err
 }

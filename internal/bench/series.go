@@ -31,7 +31,7 @@ func (s *series) ceilingAt(cfg *config, concurrency int) *test {
 	if i := slices.IndexFunc(s.tests, func(t *test) bool { return t.name == name }); i >= 0 {
 		return s.tests[i]
 	}
-	n := 2 * cfg.n
+	n := cfg.n
 	if concurrency == 1 {
 		n = cfg.n / 3
 	}
@@ -56,19 +56,29 @@ func (s *series) onlyCeilings() bool {
 }
 
 // run measures each test s.runs times, in an order that rotates, and prints the table.
+// A ceiling has no turn of its own if it is measured before each test that is compared
+// with it.
 func (s *series) run(ctx context.Context, cfg *config, rcv *receiver) error {
 	if len(s.tests) == 0 {
 		return nil
 	}
+	turns := s.tests
+	if !s.onlyCeilings() {
+		turns = slices.DeleteFunc(slices.Clone(turns), func(t *test) bool { return t.isCeiling })
+	}
 	for round := range s.runs {
-		for i := range s.tests {
-			t := s.tests[(i+round)%len(s.tests)]
+		for i := range turns {
+			t := turns[(i+round)%len(turns)]
 			fmt.Fprintf(os.Stderr, "\r\033[K%s, run %d of %d: %s", s.name, round+1, s.runs, t.name)
-			r, err := t.measure(ctx, cfg, rcv)
-			if err != nil {
-				return fmt.Errorf("%s: %w", t.name, err)
+			if t.ceiling != nil {
+				if err := t.ceiling.measure(ctx, cfg, rcv); err != nil {
+					return err
+				}
+				t.beside = append(t.beside, t.ceiling.results[len(t.ceiling.results)-1])
 			}
-			t.results = append(t.results, r)
+			if err := t.measure(ctx, cfg, rcv); err != nil {
+				return err
+			}
 		}
 	}
 	fmt.Fprint(os.Stderr, "\r\033[K")

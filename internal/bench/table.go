@@ -36,7 +36,7 @@ func (t *test) others() string {
 
 // throughputLegend says what the columns of printThroughput mean.
 const throughputLegend = `events:     of each run
-of ceiling: against signed net/http with as many requests at once, in the same round;
+of ceiling: against signed net/http with as many requests at once, each time just before;
             by CPU: the same ratio of the CPU time that all processes need for a delivery, which is
             steadier on a machine that others use, and blind to waiting
 p50, p99:   from calling Send to the committed result; by callers not waiting: until Send returns
@@ -53,13 +53,13 @@ func printRivals(w io.Writer, tests []*test) {
 	printed := false
 	for _, t := range tests {
 		for _, rival := range t.rivals {
-			rates := t.ratios(rival, rateOf)
+			rates := ratios(t.results, rival.results, rateOf)
 			if rates == nil {
 				continue
 			}
 			s := spreadOfValues(rates)
 			fmt.Fprintf(w, "%s is %.2f times %s (%.2f..%.2f)", t.name, s.median, rival.name, s.low, s.high)
-			if p99s := t.ratios(rival, func(r *result) float64 { return float64(r.p99) }); p99s != nil {
+			if p99s := ratios(t.results, rival.results, func(r *result) float64 { return float64(r.p99) }); p99s != nil {
 				s := spreadOfValues(p99s)
 				fmt.Fprintf(w, ", its p99 %.2f times (%.2f..%.2f)", s.median, s.low, s.high)
 			}
@@ -74,15 +74,15 @@ func printRivals(w io.Writer, tests []*test) {
 
 func rateOf(r *result) float64 { return r.rate }
 
-// ratios returns how a figure compares with that of another test in the same round,
+// ratios returns how a figure compares with that of other results in the same round,
 // for each; nil where one of them is not known.
-func (t *test) ratios(other *test, figure func(*result) float64) []float64 {
-	if len(other.results) != len(t.results) {
+func ratios(results, others []result, figure func(*result) float64) []float64 {
+	if len(others) != len(results) {
 		return nil
 	}
-	ratios := make([]float64, len(t.results))
-	for i := range t.results {
-		ours, theirs := figure(&t.results[i]), figure(&other.results[i])
+	ratios := make([]float64, len(results))
+	for i := range results {
+		ours, theirs := figure(&results[i]), figure(&others[i])
 		if ours == 0 || theirs == 0 {
 			return nil
 		}
@@ -99,14 +99,13 @@ func (t *test) known(figure func(*result) float64) string {
 	return "-"
 }
 
-// ratio returns the median ratio to the ceiling of the same round, the spread, and
-// the ratio of CPU time.
+// ratio returns the median ratio to the ceiling, the spread, and the ratio of CPU time.
 func (t *test) ratio() string {
-	if t.ceiling == nil || len(t.ceiling.results) != len(t.results) {
+	if len(t.beside) == 0 {
 		return "-\t-\t-"
 	}
-	byRate := spreadOfValues(t.ratios(t.ceiling, rateOf))
-	byCPU := spreadOfValues(t.ratios(t.ceiling, func(r *result) float64 { return 1 / max(1, micros(r.cpu+r.receiver+r.database)) }))
+	byRate := spreadOfValues(ratios(t.results, t.beside, rateOf))
+	byCPU := spreadOfValues(ratios(t.results, t.beside, func(r *result) float64 { return 1 / max(1, micros(r.cpu+r.receiver+r.database)) }))
 	return fmt.Sprintf("%.2f\t%.2f..%.2f\t%.2f", byRate.median, byRate.low, byRate.high, byCPU.median)
 }
 

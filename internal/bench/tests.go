@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 )
 
@@ -51,17 +52,23 @@ type test struct {
 	ceiling *test     // what it is compared with; nil: nothing
 	rivals  []*test   // others that it is compared with
 	results []result
+	beside  []result // of the ceiling just before each run
 
 	isCeiling bool // of others
 }
 
-// measure runs the test once.
-func (t *test) measure(ctx context.Context, cfg *config, rcv *receiver) (result, error) {
+// measure runs the test once more.
+func (t *test) measure(ctx context.Context, cfg *config, rcv *receiver) error {
 	ctx, cancel := context.WithTimeout(ctx, tooLong)
 	defer cancel()
 	own := *cfg
 	own.n = t.n
-	return t.do(ctx, &run{config: &own, test: t.name, receiver: rcv, db: t.db})
+	r, err := t.do(ctx, &run{config: &own, test: t.name, receiver: rcv, db: t.db})
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.name, err)
+	}
+	t.results = append(t.results, r)
+	return nil
 }
 
 // drain measures how fast a backlog is worked off.
