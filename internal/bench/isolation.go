@@ -23,6 +23,19 @@ type isolationScale struct {
 	lasts   time.Duration
 }
 
+// isolationSeries is what endpoints that hang cost the others.
+func isolationSeries(cfg *config, db *database) *series {
+	s := &series{name: "Isolation", runs: cfg.rest, print: printThroughput}
+	for _, e := range engines(db) {
+		if e.durable || e.network && cfg.wholeSet {
+			hanging, calm := e.isolation(cfg)
+			s.add(calm)
+			s.add(hanging)
+		}
+	}
+	return s
+}
+
 // isolation returns two tests that measure how fast events pass to endpoints that
 // answer: with a tenth of all endpoints hanging and their deliveries waiting, and
 // without that tenth.

@@ -41,24 +41,29 @@ func newPlan(cfg *config) (*plan, error) {
 		},
 		heaps: heapTests(cfg, db), claims: claimTests(cfg, db), stats: statsTests(cfg, db), prunes: pruneTests(cfg, db),
 	}
-	for i, s := range p.series {
-		s.keep(func(t *test) bool { return cfg.only.MatchString(t.name) })
-		if i > 0 && s.onlyCeilings() {
-			s.tests = nil // the first has them too
+	p.series = keepTests(p.series, func(t *test) bool { return cfg.only.MatchString(t.name) })
+	return p, nil
+}
+
+// keepTests returns the series with the tests that are wanted, and leaves out those
+// that have nothing to compare. Ceilings that are
+// wanted for themselves are those of the first.
+func keepTests(all []*series, wanted func(*test) bool) []*series {
+	var kept []*series
+	for i, s := range all {
+		own := *s
+		own.keep(wanted)
+		if len(own.tests) > 0 && (i == 0 || !own.onlyCeilings()) {
+			kept = append(kept, &own)
 		}
 	}
-	return p, nil
+	return kept
 }
 
 // withoutServer returns those that need no PostgreSQL.
 func (p *plan) withoutServer() *plan {
 	local := *p
-	local.series = nil
-	for _, s := range p.series {
-		own := *s
-		own.keep(func(t *test) bool { return t.db == nil })
-		local.series = append(local.series, &own)
-	}
+	local.series = keepTests(p.series, func(t *test) bool { return t.db == nil })
 	local.heaps = without(p.heaps, func(t *heapTest) engine { return t.engine })
 	local.claims = without(p.claims, func(t *claimTest) engine { return t.engine })
 	local.stats = without(p.stats, func(t *statsTest) engine { return t.engine })

@@ -59,13 +59,11 @@ func (s *series) onlyCeilings() bool {
 // A ceiling has no turn of its own if it is measured before each test that is compared
 // with it.
 func (s *series) run(ctx context.Context, cfg *config, rcv *receiver) error {
-	if len(s.tests) == 0 {
-		return nil
+	beside := make(map[*test]bool)
+	for _, t := range s.tests {
+		beside[t.ceiling] = true
 	}
-	turns := s.tests
-	if !s.onlyCeilings() {
-		turns = slices.DeleteFunc(slices.Clone(turns), func(t *test) bool { return t.isCeiling })
-	}
+	turns := slices.DeleteFunc(slices.Clone(s.tests), func(t *test) bool { return beside[t] })
 	for round := range s.runs {
 		for i := range turns {
 			t := turns[(i+round)%len(turns)]

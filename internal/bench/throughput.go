@@ -1,7 +1,5 @@
 package main
 
-import "fmt"
-
 // throughputSeries are the central tests: what is sent without a queue, and what the
 // engines and River drain and pass.
 func throughputSeries(cfg *config, db *database) *series {
@@ -49,38 +47,6 @@ func callersSeries(cfg *config, db *database) *series {
 			if e.network {
 				s.add(&test{name: liveName(e.name, c.callers), n: c.n, do: e.live(c.callers), db: e.db, ceiling: ceiling})
 			}
-		}
-	}
-	return s
-}
-
-// processesSeries is a backlog worked off by several processes.
-func processesSeries(cfg *config, db *database) *series {
-	s := &series{name: "Processes", runs: cfg.rest, print: printThroughput}
-	ceiling := s.ceilingAt(cfg, cfg.drainConcurrency())
-	for _, e := range engines(db) {
-		if e.db == nil {
-			continue
-		}
-		one := s.add(&test{name: drainName(e.name) + " by 1 process", n: cfg.n, do: e.drainBy(1), db: db, ceiling: ceiling})
-		for _, n := range []int{2, 4} {
-			s.add(&test{
-				name: fmt.Sprintf("%s by %d processes", drainName(e.name), n), n: cfg.n, do: e.drainBy(n),
-				db: db, ceiling: ceiling, rivals: []*test{one},
-			})
-		}
-	}
-	return s
-}
-
-// isolationSeries is what endpoints that hang cost the others.
-func isolationSeries(cfg *config, db *database) *series {
-	s := &series{name: "Isolation", runs: cfg.rest, print: printThroughput}
-	for _, e := range engines(db) {
-		if e.durable || e.network && cfg.wholeSet {
-			hanging, calm := e.isolation(cfg)
-			s.add(calm)
-			s.add(hanging)
 		}
 	}
 	return s
