@@ -293,7 +293,8 @@ func printClaims(w io.Writer, cfg *config, tests []*claimTest) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(w, `to fewer: the p50 against that with fewer deliveries pending, measured in turns. Each claim takes one
+	_, err := fmt.Fprint(w, `
+to fewer: the p50 against that with fewer deliveries pending, measured in turns. Each claim takes one
           delivery of each of 100 endpoints and their bodies; all are settled and as many stored again
 `)
 	return err

@@ -156,7 +156,8 @@ func printHeaps(w io.Writer, cfg *config, tests []*heapTest) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, `live heap of this process after a garbage collection, once the sender is started, and once so many
+	_, err := fmt.Fprintf(w, `
+live heap of this process after a garbage collection, once the sender is started, and once so many
           deliveries are pending to %d endpoints that hang, all slots taken; the most of %d samples.
 resident: memory of the process, SQLite's own and net/http's among it
 `, heapEndpoints, heapSamples)

@@ -122,7 +122,8 @@ func printLatency(w io.Writer, cfg *config, tests []*test) error {
 	return tw.Flush()
 }
 
-const latencyLegend = `p50, p99: from the call of Send to the first line of the receiver's handler, by the clock of the machine.
+const latencyLegend = `
+p50, p99: from the call of Send to the first line of the receiver's handler, by the clock of the machine.
           Calls are at fixed times, whatever became of those before (open loop); those of the first
           second are not counted. late: how long after its time a call was made; p50 and p99 count from the call
 CPU:      per event of this process, of the PostgreSQL server, and of others as in the first table

@@ -161,7 +161,8 @@ func printOperations(w io.Writer, cfg *config, ops []*operation) error {
 			return err
 		}
 	}
-	_, err := fmt.Fprint(w, `floor:     HMAC-SHA256 of the body by a hash that is used again, and a comparison
+	_, err := fmt.Fprint(w, `
+floor:     HMAC-SHA256 of the body by a hash that is used again, and a comparison
 construct: verify, and make an event of the body
 refuse:    1 MiB of worthless signatures, against verifying 1 KiB in the standard scheme
 of ours:   against hookpost in the same scheme; as all ratios, within the same turn

@@ -43,7 +43,8 @@ func printOverview(w io.Writer, cfg *config, f *findings) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, `medians (least to most); CPU per delivery live, application plus database; live with %d callers;
+	_, err := fmt.Fprintf(w, `
+medians (least to most); CPU per delivery live, application plus database; live with %d callers;
 the ceiling is a signed net/http client at the same concurrency, each time just before%s
 `, callers, f.ceilings(cfg))
 	return err

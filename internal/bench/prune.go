@@ -203,7 +203,8 @@ func printPruning(w io.Writer, cfg *config, tests []*pruneTest) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(w, `ratio: with pruning of old events to without, in turns on the same store
+	_, err := fmt.Fprint(w, `
+ratio: with pruning of old events to without, in turns on the same store
 `)
 	return err
 }

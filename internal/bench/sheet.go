@@ -21,7 +21,7 @@ func (c *config) sheet(w io.Writer) *sheet { return &sheet{w: w, markdown: c.mar
 // Write adds lines or parts of them.
 func (s *sheet) Write(p []byte) (int, error) { return s.lines.Write(p) }
 
-// Flush writes the table between empty lines.
+// Flush writes the table after an empty line, as all parts of the output begin.
 func (s *sheet) Flush() error {
 	var b bytes.Buffer
 	b.WriteByte('\n')
@@ -30,7 +30,6 @@ func (s *sheet) Flush() error {
 	} else {
 		s.flushColumns(&b)
 	}
-	b.WriteByte('\n')
 	_, err := b.WriteTo(s.w)
 	return err
 }

@@ -15,14 +15,12 @@ func TestSheet(t *testing.T) {
   ms      p50  p99
   a       1.0   12
   longer        13
-
 `},
 		"Markdown": {markdown: true, want: `
 | ms | p50 | p99 |
 |---|--:|--:|
 | a | 1.0 | 12 |
 | longer |  | 13 |
-
 `},
 	} {
 		t.Run(name, func(t *testing.T) {

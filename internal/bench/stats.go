@@ -124,7 +124,7 @@ func printStats(w io.Writer, cfg *config, tests []*statsTest) error {
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "tenant:   the backlogs of %d endpoints, of %d that share the pending deliveries evenly; endpoint: that of one\n",
+	_, err := fmt.Fprintf(w, "\ntenant:   the backlogs of %d endpoints, of %d that share the pending deliveries evenly; endpoint: that of one\n",
 		statsEndpoints/tenants, statsEndpoints)
 	return err
 }

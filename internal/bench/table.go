@@ -35,7 +35,8 @@ func (t *test) others() string {
 }
 
 // throughputLegend says what the columns of printThroughput mean.
-const throughputLegend = `events:     of each run
+const throughputLegend = `
+events:     of each run
 of ceiling: against signed net/http with as many requests at once, each time just before;
             by CPU: the same ratio of the CPU time that all processes need for a delivery, which is
             steadier on a machine that others use, and blind to waiting
@@ -50,7 +51,7 @@ commits:    transactions per event, as the store counts them, else the calls; ca
 
 // printRivals writes how tests compare with others of the same round.
 func printRivals(w io.Writer, tests []*test) {
-	printed := false
+	before := "\n"
 	for _, t := range tests {
 		for _, rival := range t.rivals {
 			rates := ratios(t.results, rival.results, rateOf)
@@ -58,17 +59,14 @@ func printRivals(w io.Writer, tests []*test) {
 				continue
 			}
 			s := spreadOfValues(rates)
-			fmt.Fprintf(w, "%s is %.2f times %s (%.2f..%.2f)", t.name, s.median, rival.name, s.low, s.high)
+			fmt.Fprintf(w, "%s%s is %.2f times %s (%.2f..%.2f)", before, t.name, s.median, rival.name, s.low, s.high)
 			if p99s := ratios(t.results, rival.results, func(r *result) float64 { return float64(r.p99) }); p99s != nil {
 				s := spreadOfValues(p99s)
 				fmt.Fprintf(w, ", its p99 %.2f times (%.2f..%.2f)", s.median, s.low, s.high)
 			}
 			fmt.Fprintln(w)
-			printed = true
+			before = ""
 		}
-	}
-	if printed {
-		fmt.Fprintln(w)
 	}
 }
 
