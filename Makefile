@@ -79,9 +79,13 @@ bench-once: ## Run every benchmark one turn, to see that it still works
 	cd internal/bench && GOWORK=off go run . -short
 
 .PHONY: bench
-bench: ## Run all benchmarks, and the comparison of internal/bench
+bench: ## Compare with the peers and the ceiling in about five minutes; ARGS='-only expression' selects
+	@cd internal/bench && GOWORK=off go run . $(ARGS)
+
+.PHONY: bench-full
+bench-full: ## Run all benchmarks, and that comparison at full size
 	$(call each_module,go test -run='^$$' -bench=. -benchmem ./...)
-	cd internal/bench && GOWORK=off go run .
+	cd internal/bench && GOWORK=off go run . -full $(ARGS)
 
 .PHONY: ci
 ci: ## Everything that must pass before a change is merged

@@ -16,6 +16,10 @@ import (
 	"time"
 )
 
+func ceilingName(concurrency int) string {
+	return fmt.Sprintf("signed net/http, %d at once", concurrency)
+}
+
 // ceiling posts signed requests as a plain program would that knows net/http well:
 // enough idle connections, no compression, a reused HMAC.
 func ceiling(concurrency int) measureFunc {

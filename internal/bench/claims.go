@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -30,13 +29,6 @@ type claimScale struct {
 	few, many int // pending deliveries
 	endpoints []int
 	claims    int // measured of each
-}
-
-func (c *config) claimScale() claimScale {
-	if c.short {
-		return claimScale{few: 1000, many: 5000, endpoints: []int{100, 1000}, claims: 20}
-	}
-	return claimScale{few: 10_000, many: 1_000_000, endpoints: []int{1000, 100_000}, claims: 500}
 }
 
 // claimTest compares what a claim costs with few and with many deliveries pending.
@@ -61,7 +53,7 @@ type claimRow struct {
 // claimTests returns the tests that cfg.only selects.
 func claimTests(cfg *config, db *database) []*claimTest {
 	var all []*claimTest
-	scale := cfg.claimScale()
+	scale := cfg.claims
 	for _, e := range engines(db) {
 		if !e.durable {
 			continue
@@ -285,12 +277,12 @@ func runClaimTests(ctx context.Context, cfg *config, tests []*claimTest) error {
 		}
 	}
 	fmt.Fprint(os.Stderr, "\r\033[K")
-	return printClaims(os.Stdout, tests)
+	return printClaims(os.Stdout, cfg, tests)
 }
 
-func printClaims(w io.Writer, tests []*claimTest) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(tw, "\n%d at once, ms\tpending\tclaim p50\tp99\tto fewer\tsettle p50\tp99\tto fewer\tenqueue p50\tp99\tto fewer\t\n", claimSize)
+func printClaims(w io.Writer, cfg *config, tests []*claimTest) error {
+	tw := cfg.sheet(w)
+	fmt.Fprintf(tw, "%d at once, ms\tpending\tclaim p50\tp99\tto fewer\tsettle p50\tp99\tto fewer\tenqueue p50\tp99\tto fewer\t\n", claimSize)
 	for _, t := range tests {
 		for i := range t.rows {
 			row, base := &t.rows[i], &t.rows[i&^1] // of two rows the first has fewer pending
@@ -298,11 +290,11 @@ func printClaims(w io.Writer, tests []*claimTest) error {
 				callTimes(row.claim, base.claim), callTimes(row.settle, base.settle), callTimes(row.enqueue, base.enqueue))
 		}
 	}
-	fmt.Fprintln(tw)
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(w, `to fewer: the p50 against that with fewer deliveries pending, measured in turns. Each claim takes one
+	_, err := fmt.Fprint(w, `
+to fewer: the p50 against that with fewer deliveries pending, measured in turns. Each claim takes one
           delivery of each of 100 endpoints and their bodies; all are settled and as many stored again
 `)
 	return err

@@ -26,12 +26,20 @@ type engine struct {
 	durable bool
 }
 
+// The engines' names.
+const (
+	offlineName  = "memory, no network"
+	memoryName   = "memory"
+	sqliteName   = "SQLite FULL"
+	postgresName = "PostgreSQL"
+)
+
 func engines(db *database) []engine {
 	return []engine{
-		{name: "memory, no network", open: openMemory},
-		{name: "memory", open: openMemory, network: true},
-		{name: "SQLite FULL", open: openSQLite, network: true, durable: true},
-		{name: "PostgreSQL", open: db.open, db: db, network: true, durable: true},
+		{name: offlineName, open: openMemory},
+		{name: memoryName, open: openMemory, network: true},
+		{name: sqliteName, open: openSQLite, network: true, durable: true},
+		{name: postgresName, open: db.open, db: db, network: true, durable: true},
 	}
 }
 
@@ -96,7 +104,7 @@ func (r *rig) createEndpoints(ctx context.Context, run *run) error {
 	}
 	for i := range run.endpoints {
 		_, _, err := r.CreateEndpoint(ctx, sender.EndpointSpec{
-			URL: run.receiver.endpoint(i), EventTypes: []string{eventType(i)}, Secret: secret, NoTestEvent: true,
+			URL: run.url(i), EventTypes: []string{eventType(i)}, Secret: secret, NoTestEvent: true,
 		})
 		if err != nil {
 			return err

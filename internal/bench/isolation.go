@@ -23,12 +23,17 @@ type isolationScale struct {
 	lasts   time.Duration
 }
 
-func (c *config) isolationScale() isolationScale {
-	if c.short {
-		return isolationScale{pending: 5000, lasts: 3 * time.Second}
+// isolationSeries is what endpoints that hang cost the others.
+func isolationSeries(cfg *config, db *database) *series {
+	s := &series{name: "Isolation", runs: cfg.rest, print: printThroughput}
+	for _, e := range engines(db) {
+		if e.durable || e.network && cfg.wholeSet {
+			hanging, calm := e.isolation(cfg)
+			s.add(calm)
+			s.add(hanging)
+		}
 	}
-	// Long enough for a second round of those that hang for ten seconds.
-	return isolationScale{pending: 100_000, lasts: 15 * time.Second}
+	return s
 }
 
 // isolation returns two tests that measure how fast events pass to endpoints that
@@ -37,14 +42,18 @@ func (c *config) isolationScale() isolationScale {
 func (e engine) isolation(cfg *config) (hanging, calm *test) {
 	calm = &test{name: e.name + ": isolation, none hangs", do: e.isolated(cfg, 0), db: e.db}
 	hanging = &test{
-		name: fmt.Sprintf("%s: isolation, %d of %d hang", e.name, isolationHanging, isolationEndpoints),
+		name: hangingName(e.name),
 		do:   e.isolated(cfg, isolationHanging), db: e.db, rivals: []*test{calm},
 	}
 	return hanging, calm
 }
 
+func hangingName(engine string) string {
+	return fmt.Sprintf("%s: isolation, %d of %d hang", engine, isolationHanging, isolationEndpoints)
+}
+
 func (e engine) isolated(cfg *config, hanging int) measureFunc {
-	scale := cfg.isolationScale()
+	scale := cfg.isolation
 	return func(ctx context.Context, run *run) (result, error) {
 		own := *run.config
 		own.endpoints = isolationEndpoints - isolationHanging
@@ -55,7 +64,10 @@ func (e engine) isolated(cfg *config, hanging int) measureFunc {
 		}
 		defer rig.close()
 		if hanging > 0 {
-			if err := rig.hang(ctx, run, hanging, scale.pending); err != nil {
+			if err := rig.createHanging(ctx, run, hanging); err != nil {
+				return result{}, err
+			}
+			if err := rig.fillHanging(ctx, run, hanging, scale.pending); err != nil {
 				return result{}, err
 			}
 		}
@@ -64,8 +76,8 @@ func (e engine) isolated(cfg *config, hanging int) measureFunc {
 	}
 }
 
-// hang creates endpoints that don't answer, and stores deliveries to them.
-func (r *rig) hang(ctx context.Context, run *run, endpoints, pending int) error {
+// createHanging creates endpoints that don't answer.
+func (r *rig) createHanging(ctx context.Context, run *run, endpoints int) error {
 	secret, err := signing.ParseSecret(secretText)
 	if err != nil {
 		return err
@@ -78,6 +90,11 @@ func (r *rig) hang(ctx context.Context, run *run, endpoints, pending int) error 
 			return err
 		}
 	}
+	return nil
+}
+
+// fillHanging stores deliveries to them.
+func (r *rig) fillHanging(ctx context.Context, run *run, endpoints, pending int) error {
 	data := payload(run.payload)
 	for stored := 0; stored < pending; {
 		batch := make([]sender.Event, min(pending-stored, 1000))
@@ -101,8 +118,8 @@ func (r *rig) isolated(ctx context.Context, run *run, lasts time.Duration) (res 
 	}
 	var (
 		data = payload(run.payload)
-		took = make([][]time.Duration, run.callers)
-		errs = make([]error, run.callers)
+		took = make([][]time.Duration, callers)
+		errs = make([]error, callers)
 		wg   sync.WaitGroup
 	)
 	calls := r.rec.calls()
@@ -110,9 +127,9 @@ func (r *rig) isolated(ctx context.Context, run *run, lasts time.Duration) (res 
 	if err != nil {
 		return res, err
 	}
-	for caller := range run.callers {
+	for caller := range callers {
 		wg.Go(func() {
-			for i := caller; errs[caller] == nil && time.Since(m.start) < lasts; i += run.callers {
+			for i := caller; errs[caller] == nil && time.Since(m.start) < lasts; i += callers {
 				begun := time.Now()
 				var receipt sender.Receipt
 				if receipt, errs[caller] = r.Send(ctx, sender.Event{Type: eventType(i % run.endpoints), Data: data}); errs[caller] != nil {

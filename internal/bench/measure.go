@@ -15,8 +15,11 @@ type result struct {
 	database time.Duration // CPU of the processes of the PostgreSQL server
 	allocs   float64
 	bytes    float64
-	p50      time.Duration // from Send to the recorded result; live tests only
+	p50      time.Duration // live: from Send to the recorded result; paced: to the receipt
 	p99      time.Duration
+	late     time.Duration // p99 of how late Send was called; paced tests only
+	wall     time.Duration
+	machine  time.Duration // CPU of all processes of the machine, in all; 0: not known
 	calls    calls
 	commits  int64 // that the store counts itself; -1: it does not
 }
@@ -27,6 +30,7 @@ type measurement struct {
 	stopProfile func() error
 
 	mem      runtime.MemStats
+	machine  time.Duration
 	database time.Duration
 	cpu      time.Duration
 	start    time.Time
@@ -46,6 +50,7 @@ func (r *run) start() (*measurement, error) {
 		return nil, err
 	}
 	runtime.ReadMemStats(&m.mem)
+	m.machine = machineTime()
 	m.database = m.db.cpu()
 	m.cpu = cpuTime()
 	m.start = time.Now()
@@ -57,6 +62,7 @@ func (m *measurement) end(n int) (result, error) {
 	wall := time.Since(m.start)
 	cpu := cpuTime() - m.cpu
 	database := m.db.cpu() - m.database
+	machine := machineTime() - m.machine
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
 	return result{
@@ -67,7 +73,15 @@ func (m *measurement) end(n int) (result, error) {
 		allocs:   float64(mem.Mallocs-m.mem.Mallocs) / float64(n),
 		bytes:    float64(mem.TotalAlloc-m.mem.TotalAlloc) / float64(n),
 		commits:  -1,
+		wall:     wall,
+		machine:  machine,
 	}, m.stopProfile()
+}
+
+// others returns how many CPUs processes used that have no part in the test.
+func (r *result) others() float64 {
+	ours := time.Duration(r.events) * (r.cpu + r.receiver + r.database)
+	return max(0, float64(r.machine-ours)/float64(r.wall))
 }
 
 // quantile returns the value below which the part q of the sorted values lie.

@@ -8,7 +8,6 @@ import (
 	"os"
 	"runtime"
 	"slices"
-	"text/tabwriter"
 	"time"
 )
 
@@ -47,6 +46,9 @@ func signatureOperations(cfg *config, lib *libraries) []*operation {
 	}
 	var verify1KiB *operation
 	for _, size := range letterSizes {
+		if size.bytes != 1<<10 && !cfg.wholeSet {
+			continue
+		}
 		l := newLetter(size.bytes)
 		verify := add("verify", size.name, l, lib.verifying(), nil)
 		add("construct", size.name, l, lib.constructing(), verify[floorTask])
@@ -61,32 +63,19 @@ func signatureOperations(cfg *config, lib *libraries) []*operation {
 	return slices.DeleteFunc(all, func(op *operation) bool { return !cfg.only.MatchString(op.name) })
 }
 
-// turnsPerRun: many short turns, each operation in its place, even out a machine that
-// drifts better than few long ones.
-const turnsPerRun = 5
-
-func (c *config) turns() int {
-	if c.short {
-		return 1
-	}
-	return turnsPerRun * c.runs
-}
-
-// turn returns how long one operation is repeated.
+// turn returns how long one operation is repeated. Many short turns, each operation in
+// its place, even out a machine that drifts better than few long ones.
 func (c *config) turn() time.Duration {
-	switch {
-	case c.short:
-		return time.Millisecond
-	case c.profiler != nil:
+	if c.profiler != nil {
 		return time.Second // for enough samples
 	}
-	return 20 * time.Millisecond
+	return c.turnLength
 }
 
 // runOperations measures all in turns and prints their tables.
 func runOperations(ctx context.Context, cfg *config, lib *libraries, ops []*operation) error {
-	for i := range 1 + cfg.turns() {
-		fmt.Fprintf(os.Stderr, "\r\033[Kturn %d of %d of signatures", i, cfg.turns())
+	for i := range 1 + cfg.turns {
+		fmt.Fprintf(os.Stderr, "\r\033[Kturn %d of %d of signatures", i, cfg.turns)
 		for j := range ops {
 			if err := ctx.Err(); err != nil {
 				return err
@@ -152,14 +141,13 @@ func (o *operation) do(n int) error {
 }
 
 func printOperations(w io.Writer, cfg *config, ops []*operation) error {
-	fmt.Fprintf(w, "%s %s/%s, %d CPUs; %d turns of about %s\n\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), cfg.turns(), cfg.turn())
+	fmt.Fprintf(w, "\nSignatures, %d turns of about %s\n", cfg.turns, cfg.turn())
 	for _, table := range operationTables {
 		lines := slices.DeleteFunc(slices.Clone(ops), func(op *operation) bool { return op.table != table.name })
 		if len(lines) == 0 {
 			continue
 		}
-		tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
+		tw := cfg.sheet(w)
 		fmt.Fprintf(tw, "%s\tns\tleast..most\t%s\tleast..most\tof ours\tleast..most\tCPU ns\tallocs\tbytes\t\n", table.name, table.base)
 		for _, op := range lines {
 			ns := spreadOf(op.results, nanoseconds)
@@ -169,12 +157,12 @@ func printOperations(w io.Writer, cfg *config, ops []*operation) error {
 				spreadOf(op.results, func(r *result) float64 { return r.allocs }).median,
 				spreadOf(op.results, func(r *result) float64 { return r.bytes }).median)
 		}
-		fmt.Fprintln(tw)
 		if err := tw.Flush(); err != nil {
 			return err
 		}
 	}
-	_, err := fmt.Fprint(w, `floor:     HMAC-SHA256 of the body by a hash that is used again, and a comparison
+	_, err := fmt.Fprint(w, `
+floor:     HMAC-SHA256 of the body by a hash that is used again, and a comparison
 construct: verify, and make an event of the body
 refuse:    1 MiB of worthless signatures, against verifying 1 KiB in the standard scheme
 of ours:   against hookpost in the same scheme; as all ratios, within the same turn
@@ -184,17 +172,25 @@ of ours:   against hookpost in the same scheme; as all ratios, within the same t
 
 func nanoseconds(r *result) float64 { return 1e9 / r.rate }
 
-// against returns the median ratio to another's time in the same turn, and the
-// spread.
-func (o *operation) against(other *operation) string {
-	if other == nil || len(other.results) != len(o.results) {
-		return "-\t-"
+// ratios returns how the time compares with another's in the same turn, for each; nil
+// where one of them was not measured.
+func (o *operation) ratios(other *operation) []float64 {
+	if len(other.results) != len(o.results) {
+		return nil
 	}
 	ratios := make([]float64, len(o.results))
 	for i := range o.results {
 		ratios[i] = nanoseconds(&o.results[i]) / nanoseconds(&other.results[i])
 	}
-	s := spreadOfValues(ratios)
+	return ratios
+}
+
+// against returns the median of the ratios, and their spread.
+func (o *operation) against(other *operation) string {
+	if other == nil || o.ratios(other) == nil {
+		return "-\t-"
+	}
+	s := spreadOfValues(o.ratios(other))
 	digits := 2
 	if s.median >= 100 {
 		digits = 0

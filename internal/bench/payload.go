@@ -1,8 +1,10 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -31,6 +33,43 @@ func payload(size int) json.RawMessage {
 	b.WriteString(strings.Repeat("n", size-b.Len()-len(end)))
 	b.WriteString(end)
 	return json.RawMessage(b.String())
+}
+
+// timedField is how data begins that says when it was sent, in nanoseconds since 1970.
+// The quotes keep the digits as they are in whatever stores JSON in its own way.
+const timedField = `"sent_at":"`
+
+// timedPayload makes data of one size that says when it was sent.
+type timedPayload struct{ untimed []byte }
+
+func newTimedPayload(size int) timedPayload {
+	head := fmt.Sprintf(`{%s%019d",`, timedField, 0)
+	return timedPayload{append([]byte(head), payload(max(minPayload, size-len(head)+1))[1:]...)}
+}
+
+// at returns the data of an event that is sent at t; the zero time means that it is
+// not to be timed.
+func (p timedPayload) at(t time.Time) []byte {
+	data := bytes.Clone(p.untimed)
+	if !t.IsZero() {
+		copy(data[len("{")+len(timedField):], strconv.FormatInt(t.UnixNano(), 10))
+	}
+	return data
+}
+
+// sentAt returns the time in the body of a request; zero: none.
+func sentAt(body []byte) time.Time {
+	_, digits, found := bytes.Cut(body, []byte(timedField))
+	if !found {
+		// PostgreSQL puts a space behind the colon.
+		_, digits, found = bytes.Cut(body, []byte(strings.Replace(timedField, ":", ": ", 1)))
+	}
+	digits, _, ended := bytes.Cut(digits, []byte{'"'})
+	n, err := strconv.ParseInt(string(digits), 10, 64)
+	if !found || !ended || err != nil || n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n)
 }
 
 // envelope returns the request body that the sender makes of such data.

@@ -42,6 +42,7 @@ func (p *profiler) start(test string) (stop func() error, err error) {
 	}
 	return func() error {
 		pprof.StopCPUProfile()
+		runtime.GC() // allocations are in the profile only after one
 		return errors.Join(cpu.Close(), p.write(name, "allocs", ""), p.write(name, "mutex", ""))
 	}, nil
 }

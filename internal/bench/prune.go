@@ -7,13 +7,9 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
-	"sync"
 	"sync/atomic"
-	"text/tabwriter"
 	"time"
 
-	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
 )
 
@@ -37,12 +33,11 @@ type pruneTurn struct {
 // pruneTests returns the tests that cfg.only selects.
 func pruneTests(cfg *config, db *database) []*pruneTest {
 	var all []*pruneTest
-	old := 1_000_000
-	if cfg.short {
-		old = 50_000
+	if cfg.aged == 0 {
+		return nil
 	}
 	for _, e := range engines(db) {
-		if t := (&pruneTest{name: e.name + ": prune", engine: e, old: old}); e.durable && cfg.only.MatchString(t.name) {
+		if t := (&pruneTest{name: e.name + ": prune", engine: e, old: cfg.aged}); e.durable && cfg.only.MatchString(t.name) {
 			all = append(all, t)
 		}
 	}
@@ -160,40 +155,15 @@ func (a *ageing) fill(ctx context.Context, run *run, n int) error {
 
 // pruneTurn passes as many events as a live test.
 func (r *rig) pruneTurn(ctx context.Context, run *run, old *ageing) (pruneTurn, error) {
-	var (
-		data  = payload(run.payload)
-		took  = make([]time.Duration, run.n)
-		errs  = make([]error, run.callers)
-		next  atomic.Int64
-		wg    sync.WaitGroup
-		start = time.Now()
-	)
+	start := time.Now()
 	removed, steps, busy := old.removed.Load(), old.steps.Load(), old.took.Load()
-	for caller := range run.callers {
-		wg.Go(func() {
-			for errs[caller] == nil {
-				i := int(next.Add(1) - 1)
-				if i >= run.n {
-					return
-				}
-				begun := time.Now()
-				var receipt sender.Receipt
-				if receipt, errs[caller] = r.Send(ctx, sender.Event{Type: eventType(i % run.endpoints), Data: data}); errs[caller] != nil {
-					return
-				}
-				errs[caller] = r.rec.wait(ctx, receipt.ID)
-				took[i] = time.Since(begun)
-			}
-		})
-	}
-	wg.Wait()
+	took, err := inParallel(callers, run.n, r.sendAndWait(ctx, run))
 	wall := time.Since(start).Seconds()
-	slices.Sort(took)
 	t := pruneTurn{rate: float64(run.n) / wall, removed: float64(old.removed.Load()-removed) / wall, p99: quantile(took, 0.99)}
 	if n := old.steps.Load() - steps; n > 0 {
 		t.step = time.Duration((old.took.Load() - busy) / n)
 	}
-	return t, errors.Join(errs...)
+	return t, err
 }
 
 // runPruneTests measures all and prints their table.
@@ -209,8 +179,8 @@ func runPruneTests(ctx context.Context, cfg *config, rcv *receiver, tests []*pru
 }
 
 func printPruning(w io.Writer, cfg *config, tests []*pruneTest) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintf(tw, "\nlive, %d callers\told\twithout/s\twith/s\tratio\tleast..most\tp99 ms\twith\tremoved/s\tstep ms\t\n", cfg.callers)
+	tw := cfg.sheet(w)
+	fmt.Fprintf(tw, "live, %d callers\told\twithout/s\twith/s\tratio\tleast..most\tp99 ms\twith\tremoved/s\tstep ms\t\n", callers)
 	for _, t := range tests {
 		ratios := make([]float64, len(t.turns[1]))
 		for i := range ratios {
@@ -230,11 +200,11 @@ func printPruning(w io.Writer, cfg *config, tests []*pruneTest) error {
 			ratio.median, ratio.low, ratio.high, median(0, p99), median(1, p99),
 			median(1, func(t *pruneTurn) float64 { return t.removed }), median(1, func(t *pruneTurn) float64 { return micros(t.step) / 1000 }))
 	}
-	fmt.Fprintln(tw)
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprint(w, `ratio: with pruning of old events to without, in turns on the same store
+	_, err := fmt.Fprint(w, `
+ratio: with pruning of old events to without, in turns on the same store
 `)
 	return err
 }

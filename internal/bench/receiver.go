@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -29,6 +30,8 @@ const (
 	verified = 100
 	// hangPath begins the paths that get no answer.
 	hangPath = "/hangs/"
+	// timedPath begins the paths to which events say when they were sent.
+	timedPath = "/timed/"
 )
 
 // receiver is the process that requests go to.
@@ -44,6 +47,7 @@ type tally struct {
 	Distinct int64 // pairs of path and webhook-id
 	Refused  int64 // without an id, a body or a valid signature
 	CPU      time.Duration
+	P50, P99 time.Duration // from sending to receipt; 0: nothing said when it was sent
 }
 
 // check compares the tally with what should have come.
@@ -99,6 +103,9 @@ func (r *receiver) stop() {
 // endpoint returns the URL of the ith endpoint.
 func (r *receiver) endpoint(i int) string { return fmt.Sprintf("%s/hooks/%d", r.url, i) }
 
+// timed returns the URL of the ith endpoint whose requests are timed.
+func (r *receiver) timed(i int) string { return fmt.Sprintf("%s%s%d", r.url, timedPath, i) }
+
 // hangs returns the URL of the ith endpoint that doesn't answer.
 func (r *receiver) hangs(i int) string { return fmt.Sprintf("%s%s%d", r.url, hangPath, i) }
 
@@ -151,6 +158,8 @@ type counter struct {
 	cpuBefore atomic.Int64 // time.Duration used until reset
 	seed      maphash.Seed
 	shards    [64]shard
+	mu        sync.Mutex
+	took      []time.Duration // of the timed requests
 }
 
 type shard struct {
@@ -176,6 +185,9 @@ func (c *counter) reset() {
 		c.shards[i].seen = make(map[seenKey]struct{})
 		c.shards[i].mu.Unlock()
 	}
+	c.mu.Lock()
+	c.took = nil
+	c.mu.Unlock()
 	c.requests.Store(0)
 	c.distinct.Store(0)
 	c.refused.Store(0)
@@ -190,10 +202,7 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		c.reset()
 		fallthrough
 	case "/tally":
-		_ = json.NewEncoder(w).Encode(tally{
-			Requests: c.requests.Load(), Distinct: c.distinct.Load(), Refused: c.refused.Load(),
-			CPU: cpuTime() - time.Duration(c.cpuBefore.Load()),
-		})
+		_ = json.NewEncoder(w).Encode(c.tally())
 	default:
 		if strings.HasPrefix(r.URL.Path, hangPath) {
 			_, _ = io.Copy(io.Discard, r.Body) // else nobody sees the sender go
@@ -201,23 +210,41 @@ func (c *counter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		c.requests.Add(1)
-		if !c.take(r) {
+		if !c.take(r, time.Now()) {
 			c.refused.Add(1)
 			w.WriteHeader(http.StatusBadRequest)
 		}
 	}
 }
 
+func (c *counter) tally() tally {
+	t := tally{
+		Requests: c.requests.Load(), Distinct: c.distinct.Load(), Refused: c.refused.Load(),
+		CPU: cpuTime() - time.Duration(c.cpuBefore.Load()),
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	slices.Sort(c.took)
+	t.P50, t.P99 = quantile(c.took, 0.50), quantile(c.took, 0.99)
+	return t
+}
+
 // take notes a request and reports whether it was in order.
-func (c *counter) take(r *http.Request) bool {
+func (c *counter) take(r *http.Request, arrived time.Time) bool {
 	id := r.Header.Get("Webhook-Id")
-	if c.unchecked.Load() > 0 && c.unchecked.Add(-1) >= 0 {
+	check := c.unchecked.Load() > 0 && c.unchecked.Add(-1) >= 0
+	if timed := strings.HasPrefix(r.URL.Path, timedPath); check || timed {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			return false
 		}
-		if _, err := c.key.Verify(r.Header, body, time.Now(), signing.Limits{}); err != nil {
-			return false
+		if timed {
+			c.time(body, arrived)
+		}
+		if check {
+			if _, err := c.key.Verify(r.Header, body, arrived, signing.Limits{}); err != nil {
+				return false
+			}
 		}
 	} else if n, err := io.Copy(io.Discard, r.Body); err != nil || n == 0 {
 		return false
@@ -235,4 +262,15 @@ func (c *counter) take(r *http.Request) bool {
 		c.distinct.Add(1)
 	}
 	return true
+}
+
+// time notes how long a request that says when it was sent took to arrive.
+func (c *counter) time(body []byte, arrived time.Time) {
+	sent := sentAt(body)
+	if sent.IsZero() {
+		return
+	}
+	c.mu.Lock()
+	c.took = append(c.took, arrived.Sub(sent))
+	c.mu.Unlock()
 }

@@ -2,8 +2,9 @@ package main
 
 import (
 	"context"
+	"net/http"
+	"net/http/httptest"
 	"testing"
-	"time"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -54,38 +55,37 @@ func TestRecorderKnowsResultsInBothOrders(t *testing.T) {
 	}
 }
 
-func TestPayloadHasItsSize(t *testing.T) {
-	for size := minPayload; size < minPayload+200; size++ {
-		if got := len(payload(size)); got != size {
-			t.Fatalf("payload(%d) has %d bytes", size, got)
-		}
-	}
-}
-
-func TestQuantile(t *testing.T) {
-	var sorted []time.Duration
-	for i := range 100 {
-		sorted = append(sorted, time.Duration(i))
-	}
-	if p50, p99 := quantile(sorted, 0.5), quantile(sorted, 0.99); p50 != 50 || p99 != 99 {
-		t.Errorf("p50 is %d and p99 %d of 0..99, want 50 and 99", p50, p99)
-	}
-	if s := spreadOfValues([]float64{4, 1, 3, 2}); s != (spread{median: 2.5, low: 1, high: 4}) {
-		t.Errorf("spread is %+v", s)
-	}
-}
-
-func TestTallyNamesWhatIsWrong(t *testing.T) {
-	if err := (tally{Requests: 5, Distinct: 5}).check(5); err != nil {
-		t.Error(err)
-	}
-	for name, bad := range map[string]tally{
-		"lost":    {Requests: 4, Distinct: 4},
-		"twice":   {Requests: 6, Distinct: 5},
-		"refused": {Requests: 6, Distinct: 5, Refused: 1},
+// What a drain allocates is the sender's own: neither the transport that sends nothing
+// nor the recorder adds to it.
+func TestDrainCountsNothingOfThisProgram(t *testing.T) {
+	req := httptest.NewRequest(http.MethodPost, "/", http.NoBody)
+	settlements := []store.Settlement{{ID: store.DeliveryID{Event: 7}}}
+	var st emptyStore
+	r := newRecorder(st, false)
+	for name, call := range map[string]func(){
+		"transport": func() {
+			resp, err := nowhere{}.RoundTrip(req)
+			if err != nil {
+				t.Error(err)
+			}
+			resp.Body.Close()
+		},
+		"claim":  func() { _, _ = r.Claim(t.Context(), store.ClaimParams{}) },
+		"settle": func() { _, _ = r.Settle(t.Context(), settlements) },
 	} {
-		if bad.check(5) == nil {
-			t.Errorf("%s: no error", name)
+		if n := testing.AllocsPerRun(100, call); n != 0 {
+			t.Errorf("%s: %v allocations", name, n)
 		}
 	}
+}
+
+// emptyStore does nothing.
+type emptyStore struct{ store.Store }
+
+func (emptyStore) Claim(context.Context, store.ClaimParams) (store.Claims, error) {
+	return store.Claims{}, nil
+}
+
+func (emptyStore) Settle(context.Context, []store.Settlement) ([]store.Settled, error) {
+	return nil, nil
 }

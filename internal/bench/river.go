@@ -10,10 +10,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -22,6 +20,8 @@ import (
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
 )
+
+const riverName = "River"
 
 // riverConnections are more than the sender has: River inserts each job in a
 // transaction of its own, and fewer are slower.
@@ -132,7 +132,7 @@ func newPeer(ctx context.Context, run *run, sent func(job int64)) (_ *peer, err 
 
 // hookOf returns the ith job of a run.
 func hookOf(run *run, i int, data json.RawMessage) hook {
-	return hook{ID: ceilingID(int64(i)), Type: eventType(i % run.endpoints), URL: run.receiver.endpoint(i % run.endpoints), Data: data}
+	return hook{ID: ceilingID(int64(i)), Type: eventType(i % run.endpoints), URL: run.url(i % run.endpoints), Data: data}
 }
 
 // completed waits until all jobs are recorded as completed.
@@ -177,43 +177,35 @@ func riverDrain(ctx context.Context, run *run) (result, error) {
 // the last result is recorded.
 func riverLive(ctx context.Context, run *run) (result, error) {
 	board := newBoard()
-	p, err := newPeer(ctx, run, board.sent)
+	return riverCalls(ctx, run, board.sent, board.wait)
+}
+
+// riverUnwaited is the same with callers that insert the next job once the one before
+// is stored.
+func riverUnwaited(ctx context.Context, run *run) (result, error) {
+	return riverCalls(ctx, run, nil, func(context.Context, int64) error { return nil })
+}
+
+func riverCalls(ctx context.Context, run *run, sent func(job int64), wait func(ctx context.Context, job int64) error) (result, error) {
+	p, err := newPeer(ctx, run, sent)
 	if err != nil {
 		return result{}, err
 	}
 	defer p.close()
 	var (
 		data = payload(run.payload)
-		took = make([]time.Duration, run.n)
-		errs = make([]error, run.callers)
-		next atomic.Int64
+		took []time.Duration
 	)
-	r, err := p.measure(ctx, run, func() error {
-		var wg sync.WaitGroup
-		for caller := range run.callers {
-			wg.Go(func() {
-				for {
-					i := int(next.Add(1) - 1)
-					if i >= run.n {
-						return
-					}
-					begun := time.Now()
-					job, err := p.Insert(ctx, hookOf(run, i, data), nil)
-					if err == nil {
-						err = board.wait(ctx, job.Job.ID)
-					}
-					if err != nil {
-						errs[caller] = err
-						return
-					}
-					took[i] = time.Since(begun)
-				}
-			})
-		}
-		wg.Wait()
-		return errors.Join(append(errs, p.completed(ctx, run.n))...)
+	r, err := p.measure(ctx, run, func() (err error) {
+		took, err = inParallel(callers, run.n, func(i int) error {
+			job, err := p.Insert(ctx, hookOf(run, i, data), nil)
+			if err != nil {
+				return err
+			}
+			return wait(ctx, job.Job.ID)
+		})
+		return errors.Join(err, p.completed(ctx, run.n))
 	})
-	slices.Sort(took)
 	r.p50, r.p99 = quantile(took, 0.50), quantile(took, 0.99)
 	return r, err
 }

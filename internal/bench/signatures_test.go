@@ -18,7 +18,7 @@ func TestOperationsDoWhatTheyAreMeasuredFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ops := signatureOperations(&config{only: regexp.MustCompile("")}, lib)
+	ops := signatureOperations(&config{form: onceForm, only: regexp.MustCompile("")}, lib)
 	if want := len(letterSizes)*(9+3+7) + 8; len(ops) != want {
 		t.Errorf("%d operations, want %d", len(ops), want)
 	}

@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"slices"
-	"text/tabwriter"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -38,8 +37,11 @@ type statsRow struct {
 // statsTests returns the tests that cfg.only selects.
 func statsTests(cfg *config, db *database) []*statsTest {
 	var all []*statsTest
+	if cfg.aged == 0 {
+		return nil
+	}
 	for _, e := range engines(db) {
-		t := &statsTest{name: e.name + ": stats", engine: e, scale: cfg.claimScale()}
+		t := &statsTest{name: e.name + ": stats", engine: e, scale: cfg.claims}
 		if e.durable && cfg.only.MatchString(t.name) {
 			all = append(all, t)
 		}
@@ -107,23 +109,22 @@ func runStatsTests(ctx context.Context, cfg *config, tests []*statsTest) error {
 		}
 	}
 	fmt.Fprint(os.Stderr, "\r\033[K")
-	return printStats(os.Stdout, tests)
+	return printStats(os.Stdout, cfg, tests)
 }
 
-func printStats(w io.Writer, tests []*statsTest) error {
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprint(tw, "\nms\tpending\ttenant p50\tp99\tto fewer\tendpoint p50\tp99\tto fewer\t\n")
+func printStats(w io.Writer, cfg *config, tests []*statsTest) error {
+	tw := cfg.sheet(w)
+	fmt.Fprint(tw, "ms\tpending\ttenant p50\tp99\tto fewer\tendpoint p50\tp99\tto fewer\t\n")
 	for _, t := range tests {
 		for i := range t.rows {
 			row, base := &t.rows[i], &t.rows[0]
 			fmt.Fprintf(tw, "%s\t%d\t%s\t%s\t\n", row.name, row.pending, callTimes(row.tenant, base.tenant), callTimes(row.endpoint, base.endpoint))
 		}
 	}
-	fmt.Fprintln(tw)
 	if err := tw.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "tenant:   the backlogs of %d endpoints, of %d that share the pending deliveries evenly; endpoint: that of one\n",
+	_, err := fmt.Fprintf(w, "\ntenant:   the backlogs of %d endpoints, of %d that share the pending deliveries evenly; endpoint: that of one\n",
 		statsEndpoints/tenants, statsEndpoints)
 	return err
 }

@@ -3,77 +3,90 @@ package main
 import (
 	"fmt"
 	"io"
-	"runtime"
-	"text/tabwriter"
 	"time"
 )
 
-// printTable writes one line per test: medians, and the spread where it matters.
-func printTable(w io.Writer, cfg *config, db *database, tests []*test) error {
-	fmt.Fprintf(w, "%s %s/%s, %d CPUs; %d runs of %d events with %d bytes of data, %d endpoints, MaxInFlight %d\n\n",
-		runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.GOMAXPROCS(0), cfg.runs, cfg.n, cfg.payload, cfg.endpoints, cfg.inFlight)
-	if db.about != "" {
-		fmt.Fprintf(w, "%s\n\n", db.about)
-	}
-	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "test\tper second\tleast..most\tof ceiling\tleast..most\tby CPU\tp50 ms\tp99 ms\tCPU us\treceiver\tdatabase\tallocs\tKiB\tcommits\tenqueue+claim+settle+upkeep\t")
+// printThroughput writes one line per test: medians, and the spread where it matters.
+func printThroughput(w io.Writer, cfg *config, tests []*test) error {
+	tw := cfg.sheet(w)
+	fmt.Fprintln(tw, "test\tevents\tper second\tleast..most\tof ceiling\tleast..most\tby CPU\tp50 ms\tp99 ms\tCPU us\treceiver\tdatabase\tothers\tallocs\tKiB\tcommits\tenqueue+claim+settle+upkeep\t")
 	for _, t := range tests {
 		rate := spreadOf(t.results, func(r *result) float64 { return r.rate })
-		fmt.Fprintf(tw, "%s\t%.0f\t%.0f..%.0f\t%s\t%s\t%.1f\t%.1f\t%s\t%s\t%s\t%s\t\n",
-			t.name, rate.median, rate.low, rate.high, t.ratio(), t.latency(),
+		fmt.Fprintf(tw, "%s\t%.0f\t%.0f\t%.0f..%.0f\t%s\t%s\t%.1f\t%.1f\t%s\t%s\t%s\t%s\t%s\t\n",
+			t.name, spreadOf(t.results, func(r *result) float64 { return float64(r.events) }).median, rate.median, rate.low, rate.high, t.ratio(), t.latency(),
 			spreadOf(t.results, func(r *result) float64 { return micros(r.cpu) }).median,
 			spreadOf(t.results, func(r *result) float64 { return micros(r.receiver) }).median,
-			t.known(func(r *result) float64 { return micros(r.database) }),
+			t.known(func(r *result) float64 { return micros(r.database) }), t.others(),
 			t.known(func(r *result) float64 { return r.allocs }),
 			t.known(func(r *result) float64 { return r.bytes / 1024 }),
 			t.calls())
 	}
-	fmt.Fprintln(tw)
 	if err := tw.Flush(); err != nil {
 		return err
 	}
 	printRivals(w, tests)
-	_, err := fmt.Fprint(w, `of ceiling: against signed net/http with as many requests at once, in the same round;
+	return nil
+}
+
+// others returns how many CPUs others used, at the median and at most.
+func (t *test) others() string {
+	s := spreadOf(t.results, (*result).others)
+	return fmt.Sprintf("%.2f..%.2f", s.median, s.high)
+}
+
+// throughputLegend says what the columns of printThroughput mean.
+const throughputLegend = `
+events:     of each run
+of ceiling: against signed net/http with as many requests at once, each time just before;
             by CPU: the same ratio of the CPU time that all processes need for a delivery, which is
             steadier on a machine that others use, and blind to waiting
-p50, p99:   from calling Send to the committed result
+p50, p99:   from calling Send to the committed result; by callers not waiting: until Send returns
 CPU, allocs, KiB: per delivery, of this process, net/http's client among it, and live the
             bookkeeping of this program (2 allocs); by other processes: their CPU; receiver and
             database: CPU of the receiver's process and of those of the PostgreSQL server
+others:     CPUs that processes used meanwhile which have no part in this, at the median and at most:
+            the higher, the less the line is to be trusted
 commits:    transactions per event, as the store counts them, else the calls; calls are per 1,000 events
-`)
-	return err
-}
+`
 
 // printRivals writes how tests compare with others of the same round.
 func printRivals(w io.Writer, tests []*test) {
+	before := "\n"
 	for _, t := range tests {
 		for _, rival := range t.rivals {
-			if len(rival.results) != len(t.results) {
+			rates := ratios(t.results, rival.results, rateOf)
+			if rates == nil {
 				continue
 			}
-			ratios := make([]float64, len(t.results))
-			for i := range t.results {
-				ratios[i] = t.results[i].rate / rival.results[i].rate
+			s := spreadOfValues(rates)
+			fmt.Fprintf(w, "%s%s is %.2f times %s (%.2f..%.2f)", before, t.name, s.median, rival.name, s.low, s.high)
+			if p99s := ratios(t.results, rival.results, func(r *result) float64 { return float64(r.p99) }); p99s != nil {
+				s := spreadOfValues(p99s)
+				fmt.Fprintf(w, ", its p99 %.2f times (%.2f..%.2f)", s.median, s.low, s.high)
 			}
-			s := spreadOfValues(ratios)
-			fmt.Fprintf(w, "%s is %.2f times %s (%.2f..%.2f)%s\n", t.name, s.median, rival.name, s.low, s.high, t.slower(rival))
+			fmt.Fprintln(w)
+			before = ""
 		}
 	}
-	fmt.Fprintln(w)
 }
 
-// slower says how the p99 compares with that of a rival, where both have one.
-func (t *test) slower(rival *test) string {
-	ratios := make([]float64, len(t.results))
-	for i := range t.results {
-		if t.results[i].p99 == 0 || rival.results[i].p99 == 0 {
-			return ""
-		}
-		ratios[i] = float64(t.results[i].p99) / float64(rival.results[i].p99)
+func rateOf(r *result) float64 { return r.rate }
+
+// ratios returns how a figure compares with that of other results in the same round,
+// for each; nil where one of them is not known.
+func ratios(results, others []result, figure func(*result) float64) []float64 {
+	if len(others) != len(results) {
+		return nil
 	}
-	s := spreadOfValues(ratios)
-	return fmt.Sprintf(", its p99 %.2f times (%.2f..%.2f)", s.median, s.low, s.high)
+	ratios := make([]float64, len(results))
+	for i := range results {
+		ours, theirs := figure(&results[i]), figure(&others[i])
+		if ours == 0 || theirs == 0 {
+			return nil
+		}
+		ratios[i] = ours / theirs
+	}
+	return ratios
 }
 
 // known returns the median of a figure that is 0 where it is not known.
@@ -84,20 +97,14 @@ func (t *test) known(figure func(*result) float64) string {
 	return "-"
 }
 
-// ratio returns the median ratio to the ceiling of the same round, the spread, and
-// the ratio of CPU time.
+// ratio returns the median ratio to the ceiling, the spread, and the ratio of CPU time.
 func (t *test) ratio() string {
-	if t.ceiling == nil || len(t.ceiling.results) != len(t.results) {
+	if len(t.beside) == 0 {
 		return "-\t-\t-"
 	}
-	byRate, byCPU := make([]float64, len(t.results)), make([]float64, len(t.results))
-	for i := range t.results {
-		r, top := &t.results[i], &t.ceiling.results[i]
-		byRate[i] = r.rate / top.rate
-		byCPU[i] = micros(top.cpu+top.receiver) / max(1, micros(r.cpu+r.receiver+r.database))
-	}
-	s := spreadOfValues(byRate)
-	return fmt.Sprintf("%.2f\t%.2f..%.2f\t%.2f", s.median, s.low, s.high, spreadOfValues(byCPU).median)
+	byRate := spreadOfValues(ratios(t.results, t.beside, rateOf))
+	byCPU := spreadOfValues(ratios(t.results, t.beside, func(r *result) float64 { return 1 / max(1, micros(r.cpu+r.receiver+r.database)) }))
+	return fmt.Sprintf("%.2f\t%.2f..%.2f\t%.2f", byRate.median, byRate.low, byRate.high, byCPU.median)
 }
 
 func (t *test) latency() string {

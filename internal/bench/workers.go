@@ -151,6 +151,25 @@ func (w *worker) stop() error {
 	return w.cmd.Wait()
 }
 
+// processesSeries is a backlog worked off by several processes.
+func processesSeries(cfg *config, db *database) *series {
+	s := &series{name: "Processes", runs: cfg.rest, print: printThroughput}
+	ceiling := s.ceilingAt(cfg, cfg.drainConcurrency())
+	for _, e := range engines(db) {
+		if e.db == nil {
+			continue
+		}
+		one := s.add(&test{name: drainName(e.name) + " by 1 process", n: cfg.n, do: e.drainBy(1), db: db, ceiling: ceiling})
+		for _, n := range []int{2, 4} {
+			s.add(&test{
+				name: fmt.Sprintf("%s by %d processes", drainName(e.name), n), n: cfg.n, do: e.drainBy(n),
+				db: db, ceiling: ceiling, rivals: []*test{one},
+			})
+		}
+	}
+	return s
+}
+
 // drainBy measures how fast so many processes work off a backlog in one database.
 // Each has as much in flight as the only one of the drain test.
 func (e engine) drainBy(processes int) measureFunc {
