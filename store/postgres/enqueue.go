@@ -28,6 +28,16 @@ func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) ([]store.Enq
 		s.calls.Done()
 		return e.out, ctx.Err()
 	}
+	spare, _ := s.spare.Get().(*[]byte)
+	if spare == nil {
+		spare = new([]byte)
+	}
+	e.bodies = *spare
+	defer func() {
+		if *spare = e.bodies; cap(*spare) <= maxSpare {
+			s.spare.Put(spare)
+		}
+	}()
 	committed := false
 	for len(e.open) > 0 {
 		text, args := e.statement()
@@ -56,6 +66,9 @@ func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) ([]store.Enq
 	return e.out, nil
 }
 
+// maxSpare bounds the buffers that are kept for the bodies of the next batches.
+const maxSpare = 1 << 20
+
 // enqueuer stores one batch.
 type enqueuer struct {
 	store.EnqueueParams
@@ -64,6 +77,7 @@ type enqueuer struct {
 
 	open     []int   // indexes of the members without a result, in the order in which rows are locked
 	scopes   []int32 // of the open, counted from 1
+	bodies   []byte  // one behind the other, of the last statement
 	out      []store.Enqueued
 	bad      error
 	anyReady bool
@@ -163,11 +177,11 @@ func enqueueText(p enqueueParts) string {
 		trace   = "nullif(f.trace, '')"
 		delay   = "f.delay"
 		targets = "f.targets, "
-		next    = 17 // the first parameter of a part
+		next    = 16 // the first parameter of a part
 	)
 	param := func(typ string) string {
 		next++
-		return fmt.Sprintf("$%d::%s[]", next-1, typ)
+		return fmt.Sprintf("$%d::%s", next-1, typ)
 	}
 	var b strings.Builder
 	if p.json {
@@ -176,40 +190,46 @@ func enqueueText(p enqueueParts) string {
 			set_version bigint, content_type text, delay bigint, hash text, refs text, trace text, body text, targets bigint[])`
 		fresh = "true"
 	} else {
-		b.WriteString(`WITH s AS MATERIALIZED (SELECT s.k::int AS k FROM unnest($9::text[], $10::smallint[], $11::bigint[]) WITH ORDINALITY
+		b.WriteString(`WITH s AS MATERIALIZED (SELECT s.k::int AS k FROM unnest($8::text[], $9::smallint[], $10::bigint[]) WITH ORDINALITY
 			AS s(tenant, mode, version, k) WHERE s.version <>
 			coalesce((SELECT v.version FROM hookpost.endpoint_set v WHERE v.tenant = s.tenant AND v.mode = s.mode), 0)), `)
-		arrays, names := "$2::text[], $3::text[], $4::text[]", "id, type, content_type"
-		targets = "" // they are ranges of $13
-		scope = [3]string{"($9::text[])[f.scope]", "($10::smallint[])[f.scope]", "($11::bigint[])[f.scope]"}
-		hash = "substring($5::bytea FROM f.ord * 32 - 31 FOR 32)"
-		body = "substring($1::bytea FROM ($7::int[])[f.ord] FOR ($7::int[])[f.ord + 1] - ($7::int[])[f.ord])"
-		created = "($6::bigint[])[f.ord]"
+		arrays, names := "$1::text[], $2::text[], $3::text[]", "id, type, content_type"
+		targets = "" // they are ranges of $12
+		scope = [3]string{"($8::text[])[f.scope]", "($9::smallint[])[f.scope]", "($10::bigint[])[f.scope]"}
+		hash = "substring($4::bytea FROM f.ord * 32 - 31 FOR 32)"
+		created = "($5::bigint[])[f.ord]"
 		if p.refs {
-			arrays, names = arrays+", "+param("text"), names+", refs"
+			arrays, names = arrays+", "+param("text[]"), names+", refs"
 		} else {
 			refs = "NULL"
 		}
 		if p.traces {
-			arrays, names = arrays+", "+param("text"), names+", trace"
+			arrays, names = arrays+", "+param("text[]"), names+", trace"
 		} else {
 			trace = "NULL"
 		}
 		if p.delays {
-			delay = "(" + param("bigint") + ")[f.ord]"
+			delay = "(" + param("bigint[]") + ")[f.ord]"
 		}
-		source = "(SELECT t.*, ($8::int[])[t.k] AS scope, t.k::int AS ord FROM unnest(" + arrays + ") WITH ORDINALITY AS t(" + names + ", k)) t"
+		source = "(SELECT t.*, ($7::int[])[t.k] AS scope, t.k::int AS ord FROM unnest(" + arrays + ") WITH ORDINALITY AS t(" + names + ", k)) t"
 		fresh = "t.scope <> ALL (ARRAY(SELECT s.k FROM s))"
 	}
 	if p.check {
 		unknown := "json_to_recordset($1::text::json -> 'unknown') AS t(ord int, tenant text, mode smallint, endpoint bigint)"
 		if !p.json {
-			unknown = "(SELECT t.ord, ($9::text[])[t.scope] AS tenant, ($10::smallint[])[t.scope] AS mode, t.endpoint FROM " +
-				"unnest(" + param("int") + ", " + param("int") + ", " + param("bigint") + ") AS t(ord, scope, endpoint) WHERE " + fresh + ") t"
+			unknown = "(SELECT t.ord, ($8::text[])[t.scope] AS tenant, ($9::smallint[])[t.scope] AS mode, t.endpoint FROM " +
+				"unnest(" + param("int[]") + ", " + param("int[]") + ", " + param("bigint[]") + ") AS t(ord, scope, endpoint) WHERE " + fresh + ") t"
 		}
 		b.WriteString("bad AS MATERIALIZED (SELECT t.ord FROM " + unknown + ` WHERE (SELECT n.num FROM hookpost.endpoint n
 			WHERE n.num = t.endpoint AND n.tenant = t.tenant AND n.mode = t.mode) IS NULL LIMIT 1), `)
 		fresh += " AND NOT EXISTS (SELECT FROM bad)"
+	}
+	lists := "json_to_recordset($1::text::json -> 'lists') AS t(ord int, part int, endpoints text)"
+	if p.lists && !p.json {
+		lists = "unnest(" + param("int[]") + ", " + param("int[]") + ", " + param("text[]") + ") AS t(ord, part, endpoints)"
+	}
+	if !p.json {
+		body = "substring(" + param("bytea") + " FROM ($6::int[])[f.ord] FOR ($6::int[])[f.ord + 1] - ($6::int[])[f.ord])"
 	}
 	due, later := "f.at", "false"
 	if p.delays {
@@ -226,17 +246,13 @@ func enqueueText(p enqueueParts) string {
 		b.WriteString(`n.endpoint, CASE WHEN n.later THEN 0 ELSE 1 END, 0, 0, NULL, NULL, NULL, NULL
 			FROM (SELECT n.num, n.due, n.at, n.later, unnest(n.targets) AS endpoint FROM n) n)`)
 	} else {
-		b.WriteString(`($13::bigint[])[n.t], CASE WHEN n.later THEN 0 WHEN n.lease THEN 2 ELSE 1 END, n.lease::int, n.lease::int,
-			CASE WHEN n.lease THEN $15::bigint END, CASE WHEN n.lease THEN n.at END, CASE WHEN n.lease THEN n.at + $16::interval END,
+		b.WriteString(`($12::bigint[])[n.t], CASE WHEN n.later THEN 0 WHEN n.lease THEN 2 ELSE 1 END, n.lease::int, n.lease::int,
+			CASE WHEN n.lease THEN $14::bigint END, CASE WHEN n.lease THEN n.at END, CASE WHEN n.lease THEN n.at + $15::interval END,
 			CASE WHEN n.lease THEN n.at END
-			FROM (SELECT n.*, ($14::boolean[])[n.t] AS lease
-				FROM (SELECT n.num, n.due, n.at, n.later, generate_series(($12::int[])[n.ord], ($12::int[])[n.ord + 1] - 1) AS t FROM n) n) n)`)
+			FROM (SELECT n.*, ($13::boolean[])[n.t] AS lease
+				FROM (SELECT n.num, n.due, n.at, n.later, generate_series(($11::int[])[n.ord], ($11::int[])[n.ord + 1] - 1) AS t FROM n) n) n)`)
 	}
 	if p.lists {
-		lists := "json_to_recordset($1::text::json -> 'lists') AS t(ord int, part int, endpoints text)"
-		if !p.json {
-			lists = "unnest(" + param("int") + ", " + param("int") + ", " + param("text") + ") AS t(ord, part, endpoints)"
-		}
 		b.WriteString(`, l AS (INSERT INTO hookpost.fanout (event, due_at, part, endpoints) SELECT n.num, n.due, t.part, t.endpoints::bigint[]
 			FROM ` + lists + " JOIN n ON n.ord = t.ord)")
 	}
@@ -263,7 +279,7 @@ func (e *enqueuer) statement() (string, []any) {
 		contentTypes          = make([]string, n)
 		refs, traces          = make([]string, n), make([]string, n)
 		created, delays       = make([]int64, n), make([]int64, n)
-		hashes, bodies        = make([]byte, 0, n*sha256.Size), make([]byte, 0, e.bodyBytes())
+		hashes, bodies        = make([]byte, 0, n*sha256.Size), slices.Grow(e.bodies[:0], e.bodyBytes())
 		starts, targetStarts  = make([]int32, n+1), make([]int32, n+1) // counted from 1, as the server does; the last is an end
 		targets               = make([]int64, 0, n)
 		leases                = make([]bool, 0, n)
@@ -303,10 +319,9 @@ func (e *enqueuer) statement() (string, []any) {
 		}
 		starts[k+1], targetStarts[k+1] = int32(len(bodies)+1), int32(len(targets)+1)
 	}
-	starts[0], targetStarts[0] = 1, 1
-	// The largest parameter goes first: the buffer of all grows once for it.
+	starts[0], targetStarts[0], e.bodies = 1, 1, bodies
 	args := []any{
-		bodies, ids, types, contentTypes, hashes, created, starts, e.scopes, tenants, modes, versions,
+		ids, types, contentTypes, hashes, created, starts, e.scopes, tenants, modes, versions,
 		targetStarts, targets, leases, e.Owner, e.Lease,
 	}
 	if parts.refs {
@@ -324,7 +339,9 @@ func (e *enqueuer) statement() (string, []any) {
 	if parts.lists = len(lists) > 0; parts.lists {
 		args = append(args, listOrds, listParts, lists)
 	}
-	return enqueueText(parts), args
+	// The largest parameter goes last, so that it is not copied while the driver's
+	// buffers grow for the others.
+	return enqueueText(parts), append(args, bodies)
 }
 
 // bodyBytes is the size of the open members' bodies together.

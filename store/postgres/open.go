@@ -63,6 +63,7 @@ type Store struct {
 	text    *statements
 	targets targets
 	notify  notifier
+	spare   sync.Pool // of *[]byte
 
 	hot       hotLanes
 	dead      deadLanes

@@ -93,6 +93,14 @@ type settler struct {
 
 	told  []report // what was new about endpoints
 	wants []int    // settlements that may disable their endpoint
+	plain plainRow
+}
+
+// plainRow is a row of the answer of settlePlain.
+type plainRow struct {
+	k            int
+	failingSince *time.Time
+	dest         []any // pointers to the columns
 }
 
 // report is news about an endpoint, with its health before the batch.
@@ -216,17 +224,18 @@ func (t *settler) otherArgs(indexes []int) []any {
 
 // takePlain reads a row of the answer of settlePlain.
 func (t *settler) takePlain(scan scanner, indexes []int) error {
-	var k int
-	var failingSince, lastFailure *time.Time
-	var now time.Time
-	if err := scan(&k, &failingSince, &lastFailure, &now); err != nil {
+	r := &t.plain
+	if r.dest == nil {
+		r.dest = []any{&r.k, &r.failingSince}
+	}
+	if err := scan(r.dest...); err != nil {
 		return err
 	}
-	i := indexes[k-1]
+	i := indexes[r.k-1]
 	t.out[i] = store.Settled{Accepted: true, State: store.Delivered}
 	t.done[i] = true
-	if !t.all[i].Quiet {
-		t.told = append(t.told, report{i, utc(failingSince), utc(lastFailure), now.UTC()})
+	if !t.all[i].Quiet && r.failingSince != nil {
+		t.told = append(t.told, report{index: i, failingSince: r.failingSince.UTC()})
 	}
 	return nil
 }

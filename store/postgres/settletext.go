@@ -39,14 +39,14 @@ const settlePlain = `WITH u AS (
 	AND d.state + 0 = 2 AND d.token = ($4::int[])[s.k] AND d.attempts = ($5::int[])[s.k]
 	RETURNING s.k, d.endpoint
 ), l AS MATERIALIZED (
-	SELECT l.endpoint, l.failing_since, l.last_failure FROM hookpost.lane l
+	SELECT l.endpoint, l.failing_since FROM hookpost.lane l
 	WHERE l.endpoint = ANY (ARRAY(SELECT u.endpoint FROM u WHERE NOT ($10::boolean[])[u.k])) AND ` + unhealthy + `
 	ORDER BY l.endpoint FOR UPDATE
 ), h AS (
 	UPDATE hookpost.lane SET failing_since = NULL, failures = 0, last_success = statement_timestamp()
 	FROM l WHERE lane.endpoint = l.endpoint
 )
-SELECT u.k, l.failing_since, l.last_failure, statement_timestamp()
+SELECT u.k, l.failing_since
 FROM u LEFT JOIN (SELECT * FROM l WHERE l.failing_since IS NOT NULL) l ON l.endpoint = u.endpoint`
 
 // settleOther decides by the rules of [store.Queue] what becomes of settlements of

@@ -28,9 +28,9 @@ const (
 	gatherAfter = time.Millisecond
 )
 
-// writer runs all calls that write. Those that arrive while a commit is under
-// way run together in the next transaction, each in a savepoint of its own, and
-// share its commit. It has a goroutine only while there is something to write, and a
+// writer runs all calls that write. Those that arrive while a commit is under way run
+// together in the next transaction, with those that arrive while it runs, and share
+// its commit; each after the first in a savepoint of its own. It has a goroutine only while there is something to write, and a
 // moment longer.
 type writer struct {
 	pool    pool
@@ -197,7 +197,7 @@ func (w *writer) attempt() (batch []*member, errs []error, err error) {
 		if err != nil || !begun {
 			return err
 		}
-		batch, errs = w.transact(c, w.take())
+		batch, errs = w.transact(c)
 		return nil
 	})
 	return batch, errs, err
@@ -303,39 +303,44 @@ func (w *writer) expire(cause error) {
 	})
 }
 
-// take removes the members of the next transaction from the queue.
+// take empties the queue.
 func (w *writer) take() []*member {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := min(len(w.queue), maxMembers)
-	batch := slices.Clone(w.queue[:n])
-	w.queue = slices.Delete(w.queue, 0, n)
+	batch := w.queue
+	w.queue = nil
 	return batch
 }
 
-// giveBack puts members that were not run to the front of the queue.
-func (w *writer) giveBack(rest []*member) {
+// next takes the first member out of the queue; nil if it is empty.
+func (w *writer) next() *member {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.queue = slices.Insert(w.queue, 0, rest...)
+	if len(w.queue) == 0 {
+		return nil
+	}
+	m := w.queue[0]
+	w.queue = slices.Delete(w.queue, 0, 1)
+	return m
 }
 
-// transact runs the members in the transaction that has begun, and commits. It
-// returns those it ran, with their errors.
-func (w *writer) transact(c *conn, batch []*member) ([]*member, []error) {
+// transact runs members in the transaction that has begun, those who come meanwhile
+// among them, and commits. It returns those it ran, with their errors.
+func (w *writer) transact(c *conn) (batch []*member, errs []error) {
 	began := time.Now()
-	errs := make([]error, len(batch))
-	for i, m := range batch {
-		if i > 0 && time.Since(began) > maxRunning {
-			w.giveBack(batch[i:])
-			batch, errs = batch[:i], errs[:i]
+	ran := false
+	for len(batch) < maxMembers && (!ran || time.Since(began) < maxRunning) {
+		m := w.next()
+		if m == nil {
 			break
 		}
-		if errs[i] = m.ctx.Err(); errs[i] != nil {
-			continue
+		err := m.ctx.Err()
+		doomed := false
+		if err == nil {
+			err, doomed = runMember(c, m, ran)
+			ran = true
 		}
-		err, doomed := runMember(c, m, len(batch) > 1)
-		errs[i] = err
+		batch, errs = append(batch, m), append(errs, err)
 		if doomed {
 			_, _ = c.exec("ROLLBACK")
 			fill(errs, err)
@@ -356,7 +361,8 @@ func fill(errs []error, err error) {
 }
 
 // runMember runs one call so that its failure leaves nothing behind. doomed
-// says that the whole transaction is lost.
+// says that the whole transaction is lost, as it is by the failure of one that nobody
+// shares it with so far.
 func runMember(c *conn, m *member, shared bool) (err error, doomed bool) {
 	if !shared {
 		err = explain(m.run(c))
