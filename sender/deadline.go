@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// deadline bounds requests in time. One of them can serve a worker's requests one
-// after the other, which spares each a context and a timer of its own, as long as all
-// goes well: a context that has ended, or that a failed request may still hold, is
-// not used again.
+// deadline bounds requests in time, or calls of the store. One of them can serve a
+// goroutine's requests one after the other, which spares each a context and a timer of
+// its own, as long as all goes well: a context that has ended, or that a failed request
+// may still hold, is not used again.
 //
 // It is not safe for concurrent use.
 type deadline struct {

@@ -37,6 +37,7 @@ type settler struct {
 	open    atomic.Int64 // reports that are not recorded yet
 
 	// Of run alone.
+	within *deadline
 	seen   map[store.DeliveryID]struct{}
 	parked []report  // those that could not be recorded
 	again  time.Time // when they are tried again
@@ -104,6 +105,8 @@ func (t *settler) pick(batch, from []report) (_, left []report) {
 
 // run records results until ctx ends.
 func (t *settler) run(ctx context.Context) {
+	t.within = newDeadline(ctx)
+	defer func() { t.within.end(nil) }()
 	var batch []report
 	for ctx.Err() == nil {
 		if len(t.parked) > 0 && !time.Now().Before(t.again) {
@@ -176,10 +179,11 @@ func (t *settler) commit(ctx context.Context, batch []report) bool {
 	for i := range batch {
 		settlements[i] = batch[i].Settlement
 	}
-	limited, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
+	t.within.in(settleTimeout)
 	began := time.Now()
-	results, err := t.s.st.Settle(limited, settlements)
+	results, err := t.s.st.Settle(t.within.ctx, settlements)
+	t.within.spent = t.within.spent || err != nil
+	t.within = t.within.next(ctx)
 	if err == nil && len(results) != len(batch) {
 		err = fmt.Errorf("sender: the store gave %d results for %d reports", len(results), len(batch))
 	}
