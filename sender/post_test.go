@@ -316,9 +316,13 @@ func TestPostAllocations(t *testing.T) {
 	m.Body = make([]byte, 1024)
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
-	got := testing.AllocsPerRun(200, func() { p.post(ctx, d, jsonType, m) })
+	within := newDeadline(ctx)
+	got := testing.AllocsPerRun(200, func() {
+		p.postWithin(ctx, within, d, jsonType, m)
+		within = within.next(ctx)
+	})
 	t.Logf("%v allocations", got)
-	require.LessOrEqual(t, got, 15.0)
+	require.LessOrEqual(t, got, 13.0) // 9, but for the race detector
 }
 
 func BenchmarkPost(b *testing.B) {
@@ -328,7 +332,9 @@ func BenchmarkPost(b *testing.B) {
 	ctx, cancel := context.WithCancel(b.Context())
 	defer cancel()
 	b.ReportAllocs()
+	within := newDeadline(ctx)
 	for b.Loop() {
-		p.post(ctx, d, jsonType, m)
+		p.postWithin(ctx, within, d, jsonType, m)
+		within = within.next(ctx)
 	}
 }
