@@ -30,8 +30,8 @@ const (
 
 // writer runs all calls that write. Those that arrive while a commit is under way run
 // together in the next transaction, with those that arrive while it runs, and share
-// its commit; each after the first in a savepoint of its own. It has a goroutine only while there is something to write, and a
-// moment longer.
+// its commit; each after the first in a savepoint of its own. The writer has a
+// goroutine only while there is something to write, and a moment longer.
 type writer struct {
 	pool    pool
 	wait    time.Duration // how long to wait for the write lock
