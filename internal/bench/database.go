@@ -189,26 +189,44 @@ func parseProcess(stat string) (process, error) {
 // cpu returns what all processes of the server have used so far. Each is a child
 // of the first, to which those that end leave what they used.
 func (db *database) cpu() time.Duration {
+	var total time.Duration
+	for pid, p := range db.processes() {
+		total += p.own
+		if pid == db.process {
+			total += p.ended
+		}
+	}
+	return total
+}
+
+// written returns the bytes that the processes of the server, as they are now, have
+// had written to disk; 0 where /proc does not say.
+func (db *database) written() int64 {
+	var total int64
+	for pid := range db.processes() {
+		total += writtenBy(strconv.Itoa(pid))
+	}
+	return total
+}
+
+// processes returns those of the server by their numbers.
+func (db *database) processes() map[int]process {
 	if db == nil || db.process == 0 {
-		return 0
+		return nil
 	}
-	first, err := readProcess(db.process)
-	if err != nil {
-		return 0
-	}
-	total := first.own + first.ended
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
-		return 0
+		return nil
 	}
+	all := make(map[int]process)
 	for _, e := range entries {
 		pid, err := strconv.Atoi(e.Name())
 		if err != nil {
 			continue
 		}
-		if p, err := readProcess(pid); err == nil && p.parent == db.process {
-			total += p.own
+		if p, err := readProcess(pid); err == nil && (pid == db.process || p.parent == db.process) {
+			all[pid] = p
 		}
 	}
-	return total
+	return all
 }

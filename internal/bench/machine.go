@@ -55,3 +55,24 @@ func residentSize() int64 {
 	}
 	return pages * int64(os.Getpagesize())
 }
+
+// writtenBy returns the bytes that a process, by its number or "self", has had
+// written to disk; 0 where /proc does not say.
+func writtenBy(process string) int64 {
+	text, err := os.ReadFile("/proc/" + process + "/io")
+	if err != nil {
+		return 0
+	}
+	return parseWritten(string(text))
+}
+
+// parseWritten reads the lines of proc(5)'s io.
+func parseWritten(text string) int64 {
+	for line := range strings.Lines(text) {
+		if value, ok := strings.CutPrefix(line, "write_bytes:"); ok {
+			n, _ := strconv.ParseInt(strings.TrimSpace(value), 10, 64)
+			return n
+		}
+	}
+	return 0
+}

@@ -15,6 +15,7 @@ type result struct {
 	database time.Duration // CPU of the processes of the PostgreSQL server
 	allocs   float64
 	bytes    float64
+	written  float64       // bytes to disk, of this process and the server's; 0: none, or not known
 	p50      time.Duration // live: from Send to the recorded result; paced: to the receipt
 	p99      time.Duration
 	late     time.Duration // p99 of how late Send was called; paced tests only
@@ -32,6 +33,7 @@ type measurement struct {
 	mem      runtime.MemStats
 	machine  time.Duration
 	database time.Duration
+	written  int64
 	cpu      time.Duration
 	start    time.Time
 }
@@ -52,6 +54,7 @@ func (r *run) start() (*measurement, error) {
 	runtime.ReadMemStats(&m.mem)
 	m.machine = machineTime()
 	m.database = m.db.cpu()
+	m.written = m.writtenSoFar()
 	m.cpu = cpuTime()
 	m.start = time.Now()
 	return m, nil
@@ -62,6 +65,7 @@ func (m *measurement) end(n int) (result, error) {
 	wall := time.Since(m.start)
 	cpu := cpuTime() - m.cpu
 	database := m.db.cpu() - m.database
+	written := m.writtenSoFar() - m.written
 	machine := machineTime() - m.machine
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
@@ -72,11 +76,14 @@ func (m *measurement) end(n int) (result, error) {
 		database: database / time.Duration(n),
 		allocs:   float64(mem.Mallocs-m.mem.Mallocs) / float64(n),
 		bytes:    float64(mem.TotalAlloc-m.mem.TotalAlloc) / float64(n),
+		written:  float64(written) / float64(n),
 		commits:  -1,
 		wall:     wall,
 		machine:  machine,
 	}, m.stopProfile()
 }
+
+func (m *measurement) writtenSoFar() int64 { return writtenBy("self") + m.db.written() }
 
 // others returns how many CPUs processes used that have no part in the test.
 func (r *result) others() float64 {

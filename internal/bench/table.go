@@ -9,16 +9,17 @@ import (
 // printThroughput writes one line per test: medians, and the spread where it matters.
 func printThroughput(w io.Writer, cfg *config, tests []*test) error {
 	tw := cfg.sheet(w)
-	fmt.Fprintln(tw, "test\tevents\tper second\tleast..most\tof ceiling\tleast..most\tby CPU\tp50 ms\tp99 ms\tCPU us\treceiver\tdatabase\tothers\tallocs\tKiB\tcommits\tenqueue+claim+settle+upkeep\t")
+	fmt.Fprintln(tw, "test\tevents\tper second\tleast..most\tof ceiling\tleast..most\tby CPU\tp50 ms\tp99 ms\tCPU us\treceiver\tdatabase\tothers\tallocs\tKiB\twritten\tcommits\tenqueue+claim+settle+upkeep\t")
 	for _, t := range tests {
 		rate := spreadOf(t.results, func(r *result) float64 { return r.rate })
-		fmt.Fprintf(tw, "%s\t%.0f\t%.0f\t%.0f..%.0f\t%s\t%s\t%.1f\t%.1f\t%s\t%s\t%s\t%s\t%s\t\n",
+		fmt.Fprintf(tw, "%s\t%.0f\t%.0f\t%.0f..%.0f\t%s\t%s\t%.1f\t%.1f\t%s\t%s\t%s\t%s\t%s\t%s\t\n",
 			t.name, spreadOf(t.results, func(r *result) float64 { return float64(r.events) }).median, rate.median, rate.low, rate.high, t.ratio(), t.latency(),
 			spreadOf(t.results, func(r *result) float64 { return micros(r.cpu) }).median,
 			spreadOf(t.results, func(r *result) float64 { return micros(r.receiver) }).median,
 			t.known(func(r *result) float64 { return micros(r.database) }), t.others(),
 			t.known(func(r *result) float64 { return r.allocs }),
 			t.known(func(r *result) float64 { return r.bytes / 1024 }),
+			t.known(func(r *result) float64 { return r.written / 1024 }),
 			t.calls())
 	}
 	if err := tw.Flush(); err != nil {
@@ -46,6 +47,8 @@ CPU, allocs, KiB: per delivery, of this process, net/http's client among it, and
             database: CPU of the receiver's process and of those of the PostgreSQL server
 others:     CPUs that processes used meanwhile which have no part in this, at the median and at most:
             the higher, the less the line is to be trusted
+written:    KiB to disk per delivery, of this process and the server's: logs, tables, whole pages
+            after checkpoints, and what was still to be written of the tests before
 commits:    transactions per event, as the store counts them, else the calls; calls are per 1,000 events
 `
 
