@@ -105,8 +105,6 @@ CREATE TABLE hookpost.fanout (
   PRIMARY KEY (event, part)
 );
 
--- A claim and a settlement write a new version of a row, with new entries in two indexes, whose pages
--- keep room for them: else each page must be searched for dead ones or split.
 CREATE TABLE hookpost.delivery (
   event       bigint NOT NULL,
   endpoint    bigint NOT NULL,
@@ -130,10 +128,10 @@ CREATE TABLE hookpost.delivery (
   success_at   timestamptz,
   success_took bigint,
   success_url  text,
-  PRIMARY KEY (event, endpoint, round) WITH (fillfactor = 60)
+  PRIMARY KEY (event, endpoint, round)
 ) WITH (fillfactor = 90, autovacuum_vacuum_scale_factor = 0.02, autovacuum_vacuum_cost_delay = 0,
         autovacuum_analyze_scale_factor = 0.1);
-CREATE INDEX delivery_log ON hookpost.delivery (endpoint, event) WITH (fillfactor = 60);
+CREATE INDEX delivery_log ON hookpost.delivery (endpoint, event);
 CREATE INDEX delivery_scheduled ON hookpost.delivery (due_at) WHERE state = 0;
 CREATE INDEX delivery_ready ON hookpost.delivery (endpoint, due_at) WHERE state = 1;
 CREATE INDEX delivery_leased ON hookpost.delivery (lease_until) WHERE state = 2;
