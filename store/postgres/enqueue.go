@@ -341,7 +341,7 @@ func (e *enqueuer) statement() (string, []any) {
 	}
 	// The largest parameter goes last, so that it is not copied while the driver's
 	// buffers grow for the others.
-	return enqueueText(parts), append(args, bodies)
+	return enqueueText(parts), append(args, orEmpty(bodies))
 }
 
 // bodyBytes is the size of the open members' bodies together.
