@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"fmt"
+	"strconv"
 	"testing"
 	"time"
 
@@ -78,6 +79,40 @@ func success(c store.Claimed) store.Settlement {
 	return store.Settlement{ID: c.ID, Token: c.Token, Verdict: store.Deliver, Attempt: &store.Attempt{
 		N: c.Attempt, Took: 3 * time.Millisecond, Outcome: store.AttemptDelivered, URL: "https://example.com/hooks/1", Status: 200,
 	}}
+}
+
+// BenchmarkLive stores deliveries leased and settles them, in calls of 1, 16 and 256:
+// what a call costs whatever is in it, and what each delivery adds.
+func BenchmarkLive(b *testing.B) {
+	for _, size := range []int{1, 16, 256} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			st, eps, version := benchStore(b, 100)
+			b.ReportAllocs()
+			n := 0
+			var enqueue, settle time.Duration
+			for b.Loop() {
+				b.StopTimer()
+				p := store.EnqueueParams{Events: batch(eps, version, n, size, true), Owner: 1, Lease: time.Minute}
+				b.StartTimer()
+				began := time.Now()
+				stored, err := st.Enqueue(b.Context(), p)
+				enqueue += time.Since(began)
+				require.NoError(b, err)
+				ss := make([]store.Settlement, size)
+				for i, e := range stored {
+					id := store.DeliveryID{Event: e.Event, Endpoint: p.Events[i].For[0].Endpoint}
+					ss[i] = success(store.Claimed{ID: id, Token: 1, Attempt: 1})
+				}
+				began = time.Now()
+				_, err = st.Settle(b.Context(), ss)
+				settle += time.Since(began)
+				require.NoError(b, err)
+				n += size
+			}
+			b.ReportMetric(float64(enqueue.Microseconds())/float64(b.N), "us/enqueue")
+			b.ReportMetric(float64(settle.Microseconds())/float64(b.N), "us/settle")
+		})
+	}
 }
 
 // BenchmarkClaimSettle100 claims and settles 100 deliveries at a time, with few
