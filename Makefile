@@ -45,7 +45,7 @@ fresh: ## README's commands, program and snippets as a stranger runs them: a new
 	git clone -q . "$$dir/hookpost" && cd "$$dir/hookpost" && \
 	export GOMODCACHE="$$dir/modules" GOCACHE="$$dir/builds" && \
 	grep -E '^    go ' README.md | while read -r command; do echo "> $$command" && \
-	case "$$command" in *dashboard) timeout -s INT 60 $$command || [ $$? -eq 124 ] ;; *) $$command ;; esac || exit 1; done && \
+	case "$$command" in *dashboard) timeout -s INT 60 $$command; [ $$? -eq 124 ] ;; *) $$command ;; esac || exit 1; done && \
 	go test -count=1 -run Snippets ./internal/project
 
 .PHONY: modules

@@ -13,7 +13,10 @@ func TestDeadlineServesOneRequestAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDeadline(t.Context())
 		for range 3 {
-			d.in(time.Second)
+			d.start(time.Second)
+			at, ok := d.ctx.Deadline()
+			require.True(t, ok)
+			require.WithinDuration(t, time.Now().Add(time.Second), at, 0)
 			time.Sleep(900 * time.Millisecond)
 			require.NoError(t, d.ctx.Err())
 			require.Same(t, d, d.next(t.Context()))
@@ -27,10 +30,10 @@ func TestDeadlineServesOneRequestAfterTheOther(t *testing.T) {
 func TestDeadlineThatHasStruckIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		struck := newDeadline(t.Context())
-		struck.in(time.Second)
+		struck.start(time.Second)
 		time.Sleep(time.Second)
 		synctest.Wait()
-		require.ErrorIs(t, context.Cause(struck.ctx), context.DeadlineExceeded)
+		require.ErrorIs(t, struck.ctx.Err(), context.DeadlineExceeded)
 		struck.atMost(time.Minute) // as for the rest of a body; it must not hide what has happened
 		fresh := struck.next(t.Context())
 		require.NotSame(t, struck, fresh)
@@ -47,7 +50,7 @@ func TestDeadlineThatHasStruckIsReplaced(t *testing.T) {
 func TestDeadlineOnlyMovesNearer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDeadline(t.Context())
-		d.in(time.Second)
+		d.start(time.Second)
 		time.Sleep(900 * time.Millisecond)
 		d.atMost(time.Minute)
 		time.Sleep(100 * time.Millisecond)
@@ -55,7 +58,7 @@ func TestDeadlineOnlyMovesNearer(t *testing.T) {
 		require.Error(t, d.ctx.Err())
 
 		d = d.next(t.Context())
-		d.in(time.Minute)
+		d.start(time.Minute)
 		d.atMost(time.Second)
 		time.Sleep(time.Second)
 		synctest.Wait()

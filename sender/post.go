@@ -77,8 +77,9 @@ type HTTPOptions struct {
 	// stands above the guard of Egress, which it can't lift. It must not follow
 	// redirects, nor repeat requests, and it must return when the request's context
 	// ends: until it does, its delivery keeps one of Options.MaxInFlight, as one of a
-	// slow endpoint, and what it returns later counts as a timeout. Bodies and headers
-	// of requests belong to it only until RoundTrip returns.
+	// slow endpoint, and what it returns later counts as a timeout. The context need not
+	// end with the request: the next one may have the same. Bodies and headers of requests
+	// belong to it only until RoundTrip returns.
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 }
 
@@ -226,7 +227,7 @@ func (p *poster) postWithin(parent context.Context, within *deadline, d *destina
 	r := result{Attempt: store.Attempt{StartedAt: m.Timestamp, URL: d.url, Outcome: store.AttemptFailed}}
 	start := time.Now()
 	timeout := cmp.Or(d.timeout, p.timeout)
-	within.in(timeout)
+	within.start(timeout)
 	ctx := within.ctx
 	if d.timeout > 0 {
 		ctx = withDialTimeout(ctx, d.timeout)
@@ -319,7 +320,6 @@ func drain(body io.ReadCloser, within *deadline) {
 	}
 	within.atMost(drainTime)
 	_, _ = io.Copy(io.Discard, &io.LimitedReader{R: body, N: maxDrain}) // its outcome is no matter
-	within.lift()
 	body.Close()
 }
 
@@ -335,7 +335,6 @@ func (p *poster) keep(r *result, resp *http.Response, within *deadline) {
 	}
 	within.atMost(bodyTime)
 	body, _ := io.ReadAll(&io.LimitedReader{R: resp.Body, N: int64(p.keepBody)}) // what came before an error is kept
-	within.lift()
 	resp.Body.Close()
 	if len(body) > 0 {
 		r.ResponseBody = body

@@ -179,7 +179,7 @@ func (t *settler) commit(ctx context.Context, batch []report) bool {
 	for i := range batch {
 		settlements[i] = batch[i].Settlement
 	}
-	t.within.in(settleTimeout)
+	t.within.start(settleTimeout)
 	began := time.Now()
 	results, err := t.s.st.Settle(t.within.ctx, settlements)
 	t.within.spent = t.within.spent || err != nil

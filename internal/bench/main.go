@@ -25,8 +25,8 @@
 //   - Isolation: what a tenth of all endpoints costs the others when it hangs.
 //   - Processes: a drain by 1, 2 and 4, which are this program once more.
 //   - Heap with many deliveries pending.
-//   - Claims with few and with many deliveries pending; with -full, what Stats asks the
-//     store in the same way, and events passed live while old ones are pruned.
+//   - Claims with few and with many deliveries pending; with -full and -short, what Stats
+//     asks the store in the same way, and events passed live while old ones are pruned.
 //   - An overview, and what the project has set itself as targets.
 //
 // The receiver is this program too, in a process of its own, and says after each run

@@ -72,7 +72,7 @@ const maxSpare = 1 << 20
 // enqueuer stores one batch.
 type enqueuer struct {
 	store.EnqueueParams
-	compare bool // the set version with the current one, and lease
+	leases  bool // else those that members ask for are not taken, as in a transaction
 	targets *targets
 
 	open     []int   // indexes of the members without a result, in the order in which rows are locked
@@ -83,8 +83,8 @@ type enqueuer struct {
 	anyReady bool
 }
 
-func newEnqueuer(p store.EnqueueParams, compare bool, t *targets) *enqueuer {
-	e := &enqueuer{EnqueueParams: p, compare: compare, targets: t, out: make([]store.Enqueued, len(p.Events))}
+func newEnqueuer(p store.EnqueueParams, leases bool, t *targets) *enqueuer {
+	e := &enqueuer{EnqueueParams: p, leases: leases, targets: t, out: make([]store.Enqueued, len(p.Events))}
 	e.open = make([]int, len(p.Events))
 	for i := range e.open {
 		e.open[i] = i
@@ -132,7 +132,7 @@ func (e *enqueuer) close() {
 		for _, d := range list {
 			switch {
 			case later:
-			case d.Lease && e.compare && len(list) <= store.MaxFanOut:
+			case d.Lease && e.leases && len(list) <= store.MaxFanOut:
 				res.Leased = true
 			default:
 				e.anyReady = true
@@ -412,7 +412,7 @@ func (e *enqueuer) lookUp(ctx context.Context, q querier) error {
 	}
 	for _, i := range e.open {
 		ev, res := &e.Events[i], &e.out[i]
-		if res.Status != store.Duplicate || !e.Repeat || !e.compare || len(ev.For) > store.MaxFanOut {
+		if res.Status != store.Duplicate || !e.Repeat || len(ev.For) > store.MaxFanOut {
 			continue
 		}
 		var asked []int64

@@ -63,7 +63,7 @@ type Store struct {
 	text    *statements
 	targets targets
 	notify  notifier
-	spare   sync.Pool // of *[]byte
+	spare   sync.Pool // of *[]byte: buffers for bodies in Enqueue
 
 	hot       hotLanes
 	dead      deadLanes

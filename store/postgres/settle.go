@@ -260,20 +260,28 @@ func (t *settler) takeOther(scan scanner) error {
 }
 
 // recovered finds out which successes ended a row of failures, going through the
-// news of each endpoint in the order of the batch.
+// news of each endpoint in the order of the batch. Its health before is what came with
+// the news of it that were applied first, which need not be the first of the batch.
 func (t *settler) recovered() {
+	before := make(map[int64]report)
+	for _, r := range t.told {
+		num := t.all[r.index].ID.Endpoint
+		if _, met := before[num]; !met {
+			before[num] = r
+		}
+	}
 	slices.SortFunc(t.told, func(a, b report) int { return cmp.Compare(a.index, b.index) })
 	since := make(map[int64]time.Time)
 	for _, r := range t.told {
 		s := &t.all[r.index]
 		at, met := since[s.ID.Endpoint]
 		if !met {
-			at = r.failingSince
+			at = before[s.ID.Endpoint].failingSince
 		}
 		if s.Verdict == store.Deliver {
 			t.out[r.index].Recovered, t.out[r.index].FailingSince = !at.IsZero(), at
 			at = time.Time{}
-		} else if at.IsZero() || !met && r.now.Sub(r.lastFailure) > failureGap {
+		} else if at.IsZero() || !met && r.now.Sub(before[s.ID.Endpoint].lastFailure) > failureGap {
 			at = r.now
 		}
 		since[s.ID.Endpoint] = at

@@ -178,7 +178,8 @@ func dsn(path string) (write, read string, err error) {
 	}
 	// The application's parameters come last and win. The page cache of the writer
 	// holds the indexes of some million pending deliveries. Checkpoints come as often as
-	// SQLite means them to: rarer ones hold up their commits for longer and gain nothing.
+	// SQLite means them to: rarer ones hold up the commit that they fall on for longer, and
+	// gain nothing in all.
 	const common = "?_pragma=busy_timeout(0)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
 	write = "file:" + name + common + "&_pragma=cache_size(-32768)&_pragma=temp_store(MEMORY)&_pragma=journal_size_limit(67108864)"
 	read = "file:" + name + common + "&_pragma=query_only(1)"

@@ -303,7 +303,7 @@ func (w *writer) expire(cause error) {
 	})
 }
 
-// take empties the queue.
+// take empties the queue: what the beginning met would have met all.
 func (w *writer) take() []*member {
 	w.mu.Lock()
 	defer w.mu.Unlock()

@@ -11,6 +11,7 @@ func healthChecks() []check {
 		{"Health", "failures in a row are counted from the first one, a success ends the row and tells so once, and more than 24 hours without a failure start it anew: a pause of the application is not a failing receiver", health},
 		{"HealthQuiet", "a quiet settlement leaves the endpoint's health alone: test events say nothing about it", healthQuiet},
 		{"HealthOfStaleReports", "a failure reported after somebody else has leased the delivery still tells about the endpoint, once: the request was made and did fail", healthOfStaleReports},
+		{"HealthOfStaleSuccess", "of two successes in a batch, one of them under an old token, one tells that the endpoint recovered", healthOfStaleSuccess},
 		{"HealthIsNotAChange", "attempts change neither the endpoint's version nor its set's: else every failure would make all caches stale", healthIsNotAChange},
 		{"DisableFailing", "an endpoint is disabled for failing only if it failed for the whole time, failed lately, and another endpoint had a success meanwhile: without one the fault is ours", disableFailing},
 	}
@@ -37,6 +38,25 @@ func (w *world) fail(ep store.Endpoint) {
 func (w *world) succeed(ep store.Endpoint) store.Settled {
 	w.Helper()
 	return w.attempt(ep, success)
+}
+
+func healthOfStaleSuccess(w *world) {
+	ep := w.endpoint()
+	w.fail(ep)
+	stale := w.take(w.send(ep)[0])
+	w.advance(claimParams().Lease)
+	w.takeOver()
+	w.take(stale.ID)
+	current := w.take(w.send(ep)[0])
+	recovered := 0
+	for _, got := range w.settle(success(stale), success(current)) {
+		if got.Recovered {
+			recovered++
+		}
+	}
+	if recovered != 1 {
+		w.Errorf("%d of the successes say Recovered, want 1", recovered)
+	}
 }
 
 func healthOfStaleReports(w *world) {
