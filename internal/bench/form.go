@@ -59,7 +59,7 @@ const minEvents = 100
 // String says how large everything is.
 func (f form) String() string {
 	parts := []string{
-		fmt.Sprintf("%d runs of %s events in the first table, %d of fewer in the others", f.runs, thousands(f.n), f.rest),
+		fmt.Sprintf("%d runs of %s events in the first table, %d runs of the others", f.runs, thousands(f.n), f.rest),
 		fmt.Sprintf("requests timed for %s", f.latency),
 		fmt.Sprintf("isolation for %s with %s pending for those that hang", f.isolation.lasts, thousands(f.isolation.pending)),
 		fmt.Sprintf("claims from %s and %s pending", thousands(f.claims.few), thousands(f.claims.many)),

@@ -70,7 +70,7 @@ func TestGoalsAreMeasured(t *testing.T) {
 		p := allOf(t, f)
 		for _, s := range p.series {
 			for _, line := range s.tests {
-				line.results = []result{{rate: 1, p50: 1, p99: 1}}
+				line.results = []result{{rate: 1, p50: 1, p99: 1, database: 1}}
 				if line.ceiling != nil {
 					line.beside = line.results
 				}
@@ -84,5 +84,17 @@ func TestGoalsAreMeasured(t *testing.T) {
 		if got, want := len(found.goals()), 4+1+4+4+1+2+4; got != want {
 			t.Errorf("%s: %d goals are measured, want %d", f.name, got, want)
 		}
+	}
+}
+
+func TestCPUIsNotKnownWithoutTheDatabases(t *testing.T) {
+	line := &test{name: "a drain", db: &database{}, results: []result{{cpu: 1000, database: 1000}, {cpu: 1000}}}
+	found := &findings{series: []*series{{tests: []*test{line}}}}
+	if got := found.cpu(line.name); got != nil {
+		t.Errorf("got %v of a run whose database was not seen", got)
+	}
+	line.results = line.results[:1]
+	if got := found.cpu(line.name); len(got) != 1 || got[0] != 2 {
+		t.Errorf("got %v, want 2 us", got)
 	}
 }

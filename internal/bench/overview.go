@@ -71,7 +71,7 @@ func ratioCell(ratios []float64) string {
 }
 
 func (f *findings) cpuCell(name string) string {
-	values := f.each(name, func(r *result) float64 { return micros(r.cpu + r.database) })
+	values := f.cpu(name)
 	if len(values) == 0 {
 		return ""
 	}

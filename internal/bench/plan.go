@@ -45,9 +45,8 @@ func newPlan(cfg *config) (*plan, error) {
 	return p, nil
 }
 
-// keepTests returns the series with the tests that are wanted, and leaves out those
-// that have nothing to compare. Ceilings that are
-// wanted for themselves are those of the first.
+// keepTests returns the series with the tests that are wanted. A series of which only
+// ceilings are left is dropped, except the first: there they are measured for themselves.
 func keepTests(all []*series, wanted func(*test) bool) []*series {
 	var kept []*series
 	for i, s := range all {
