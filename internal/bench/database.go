@@ -199,14 +199,21 @@ func (db *database) cpu() time.Duration {
 	return total
 }
 
-// written returns the bytes that the processes of the server, as they are now, have
-// had written to disk; 0 where /proc does not say.
-func (db *database) written() int64 {
-	var total int64
-	for pid := range db.processes() {
-		total += writtenBy(strconv.Itoa(pid))
+// logged returns how many bytes the server has put into its write-ahead log so far; 0
+// if it does not say.
+func (db *database) logged() (bytes int64) {
+	if db == nil || db.dsn == "" {
+		return 0
 	}
-	return total
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	conn, err := pgx.Connect(ctx, db.dsn)
+	if err != nil {
+		return 0
+	}
+	defer conn.Close(ctx)
+	_ = conn.QueryRow(ctx, "SELECT (pg_current_wal_insert_lsn() - pg_lsn '0/0')::bigint").Scan(&bytes)
+	return bytes
 }
 
 // processes returns those of the server by their numbers.

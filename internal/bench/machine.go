@@ -56,10 +56,10 @@ func residentSize() int64 {
 	return pages * int64(os.Getpagesize())
 }
 
-// writtenBy returns the bytes that a process, by its number or "self", has had
-// written to disk; 0 where /proc does not say.
-func writtenBy(process string) int64 {
-	text, err := os.ReadFile("/proc/" + process + "/io")
+// writtenByThis returns the bytes that this process has had written to disk; 0 where
+// /proc does not say.
+func writtenByThis() int64 {
+	text, err := os.ReadFile("/proc/self/io")
 	if err != nil {
 		return 0
 	}

@@ -15,7 +15,7 @@ type result struct {
 	database time.Duration // CPU of the processes of the PostgreSQL server
 	allocs   float64
 	bytes    float64
-	written  float64       // bytes to disk, of this process and the server's; 0: none, or not known
+	written  float64       // bytes to disk by this process, and to the server's log; 0: none, or not known
 	p50      time.Duration // live: from Send to the recorded result; paced: to the receipt
 	p99      time.Duration
 	late     time.Duration // p99 of how late Send was called; paced tests only
@@ -51,10 +51,10 @@ func (r *run) start() (*measurement, error) {
 	if m.stopProfile, err = r.profiler.start(r.test); err != nil {
 		return nil, err
 	}
+	m.written = m.writtenSoFar()
 	runtime.ReadMemStats(&m.mem)
 	m.machine = machineTime()
 	m.database = m.db.cpu()
-	m.written = m.writtenSoFar()
 	m.cpu = cpuTime()
 	m.start = time.Now()
 	return m, nil
@@ -65,10 +65,10 @@ func (m *measurement) end(n int) (result, error) {
 	wall := time.Since(m.start)
 	cpu := cpuTime() - m.cpu
 	database := m.db.cpu() - m.database
-	written := m.writtenSoFar() - m.written
 	machine := machineTime() - m.machine
 	var mem runtime.MemStats
 	runtime.ReadMemStats(&mem)
+	written := m.writtenSoFar() - m.written
 	return result{
 		events:   n,
 		rate:     float64(n) / wall.Seconds(),
@@ -83,7 +83,7 @@ func (m *measurement) end(n int) (result, error) {
 	}, m.stopProfile()
 }
 
-func (m *measurement) writtenSoFar() int64 { return writtenBy("self") + m.db.written() }
+func (m *measurement) writtenSoFar() int64 { return writtenByThis() + m.db.logged() }
 
 // others returns how many CPUs processes used that have no part in the test.
 func (r *result) others() float64 {

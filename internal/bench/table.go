@@ -47,8 +47,7 @@ CPU, allocs, KiB: per delivery, of this process, net/http's client among it, and
             database: CPU of the receiver's process and of those of the PostgreSQL server
 others:     CPUs that processes used meanwhile which have no part in this, at the median and at most:
             the higher, the less the line is to be trusted
-written:    KiB to disk per delivery, of this process and the server's: logs, tables, whole pages
-            after checkpoints, and what was still to be written of the tests before
+written:    KiB per delivery, to disk by this process, or into the log of the PostgreSQL server
 commits:    transactions per event, as the store counts them, else the calls; calls are per 1,000 events
 `
 
