@@ -1,6 +1,6 @@
 # Every check of the project is a target here; .ci/run calls the same ones.
 
-FUZZTIME ?= 3s
+FUZZTIME ?= 2s
 MODULES  := $(shell find . -name go.mod -exec dirname {} \; | sort)
 
 # Runs a command in every module, the workspace switched off: it would hide
@@ -62,7 +62,7 @@ quickstart: ## Run the quickstart
 	go run ./examples/quickstart
 
 .PHONY: fuzz
-fuzz: ## Fuzz every target for FUZZTIME (3s)
+fuzz: ## Fuzz every target for FUZZTIME (2s)
 	@grep -rEo --include='*_test.go' '^func Fuzz[[:alnum:]_]+' . | sort | while IFS=: read -r file target; do \
 		target=$${target#func }; \
 		echo "== $$file $$target"; \
@@ -74,8 +74,8 @@ faults: ## Break workers and databases while events flow: the long form of inter
 	cd internal/e2e && HOOKPOST_FAULTS=full go test -count=1 -timeout=60m
 
 .PHONY: bench-once
-bench-once: ## Run every benchmark one turn, to see that it still works
-	$(call each_module,go test -run='^$$' -bench=. -benchtime=1x ./...)
+bench-once: ## Run every benchmark one short turn, to see that it still works
+	$(call each_module,go test -short -run='^$$' -bench=. -benchtime=1x ./...)
 	cd internal/bench && GOWORK=off go run . -short
 
 .PHONY: bench

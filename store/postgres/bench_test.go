@@ -131,6 +131,9 @@ func BenchmarkClaimSettle100(b *testing.B) {
 		{"pending=10k,one endpoint,open transaction", 10_000, 1, true},
 	} {
 		b.Run(c.name, func(b *testing.B) {
+			if testing.Short() && c.pending > 100_000 {
+				b.Skip("takes long to fill")
+			}
 			st, eps, version := benchStore(b, c.endpoints)
 			n := 0
 			fill := func(upTo int) {

@@ -117,6 +117,9 @@ func BenchmarkLive(b *testing.B) {
 func BenchmarkClaimSettle100(b *testing.B) {
 	for _, pending := range []int{10_000, 1_000_000} {
 		b.Run(fmt.Sprintf("pending=%d", pending), func(b *testing.B) {
+			if testing.Short() && pending > 100_000 {
+				b.Skip("takes long to fill")
+			}
 			st, eps, version := benchStore(b, 1000)
 			n := 0
 			fill := func(upTo int) {
