@@ -96,11 +96,7 @@ func Open(ctx context.Context, path string, opts *Options) (*Store, error) {
 		return nil, errors.Join(fmt.Errorf("sqlite: open %s: %w", path, err), wdb.Close())
 	}
 	s := newStore(newPool(wdb, 1), newPool(rdb, readers), opts)
-	err = s.connect(ctx)
-	if err == nil {
-		err = s.prepare(ctx, opts)
-	}
-	if err != nil {
+	if err := s.prepare(ctx, opts); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("open %s: %w", path, err)
 	}
@@ -188,23 +184,6 @@ func dsn(path string) (write, read string, err error) {
 		read += "&" + query
 	}
 	return write, read, nil
-}
-
-// connect makes the first connection, which may find the file locked by another
-// process that is just creating it.
-func (s *Store) connect(ctx context.Context) error {
-	deadline := time.Now().Add(s.wait)
-	for {
-		c, err := s.writer.pool.get(ctx)
-		if err == nil {
-			s.writer.pool.put(c)
-			return nil
-		}
-		if !isBusy(err) || !time.Now().Before(deadline) || ctx.Err() != nil {
-			return explain(err)
-		}
-		pause(ctx)
-	}
 }
 
 // prepare makes sure that the database can be used.

@@ -8,22 +8,26 @@ import (
 // readWith runs f in a read transaction, so that all its statements see the same
 // state. f may run more than once and must begin from nothing each time.
 func readWith(ctx context.Context, p pool, wait time.Duration, f func(*conn) error) error {
-	s, err := p.get(ctx)
-	if err != nil {
-		return explain(err)
-	}
-	defer p.put(s)
 	deadline := time.Now().Add(wait)
 	for {
-		err := s.use(ctx, func(c *conn) error { return snapshot(c, f) })
-		// In WAL mode readers wait for nobody, but while the file is recovered or in
-		// another journal mode they do.
+		err := readOnce(ctx, p, f)
+		// In WAL mode readers wait for nobody, but while the file is put into it or
+		// recovered, which a new connection may meet, and in other journal modes they do.
 		if isBusy(err) && time.Now().Before(deadline) && ctx.Err() == nil {
 			pause(ctx)
 			continue
 		}
 		return ctxErr(ctx, explain(err))
 	}
+}
+
+func readOnce(ctx context.Context, p pool, f func(*conn) error) error {
+	s, err := p.get(ctx)
+	if err != nil {
+		return err
+	}
+	defer p.put(s)
+	return s.use(ctx, func(c *conn) error { return snapshot(c, f) })
 }
 
 func snapshot(c *conn, f func(*conn) error) error {

@@ -203,27 +203,38 @@ func (w *writer) attempt() (batch []*member, errs []error, err error) {
 	return batch, errs, err
 }
 
-// acquire takes the writing connection, for which an application with a pool of
-// one may have to wait. It returns nil if nobody waits any more.
+// acquire takes the writing connection. It returns nil if nobody waits any more.
 func (w *writer) acquire() (*session, error) {
-	if w.pool.own {
-		s, err := w.pool.get(context.Background())
-		return s, explain(err)
-	}
 	for w.waiting() > 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), noConnGrain)
-		s, err := w.pool.get(ctx)
-		late := ctx.Err() != nil
-		cancel()
-		if err == nil {
+		s, err := w.connection()
+		switch {
+		case err == nil:
 			return s, nil
-		}
-		if !late {
+		case errors.Is(err, errNoConn):
+			w.expire(err)
+		case isBusy(err): // a new one, while another process puts the file into WAL mode
+			w.expire(err)
+			pause(context.Background())
+		default:
 			return nil, explain(err)
 		}
-		w.expire(errNoConn)
 	}
 	return nil, nil
+}
+
+// connection gets the writing connection, for which an application with a pool of
+// one may have to wait; after noConnGrain it returns errNoConn.
+func (w *writer) connection() (*session, error) {
+	if w.pool.own {
+		return w.pool.get(context.Background())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), noConnGrain)
+	defer cancel()
+	s, err := w.pool.get(ctx)
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = errNoConn
+	}
+	return s, err
 }
 
 // noConnGrain is how often the wait for a connection looks at who is still waiting.
