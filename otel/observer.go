@@ -68,7 +68,10 @@ type tracing struct {
 func (t *tracing) sendStarted(ctx context.Context, s sender.SendStart) context.Context {
 	name := "send"
 	attrs := append(scopeAttributes(s.Scope),
-		semconv.MessagingOperationTypeSend, semconv.MessagingOperationName("send"), semconv.MessagingBatchMessageCount(s.Events))
+		semconv.MessagingOperationTypeSend, semconv.MessagingOperationName("send"))
+	if s.Events != 1 { // the conventions want no count of one
+		attrs = append(attrs, semconv.MessagingBatchMessageCount(s.Events))
+	}
 	if s.EventType != "" {
 		name += " " + s.EventType
 		attrs = append(attrs, semconv.MessagingDestinationName(s.EventType))
@@ -88,7 +91,7 @@ func (t *tracing) sendDone(ctx context.Context, s sender.SendEnd) {
 	}
 	if s.Err != nil {
 		span.SetAttributes(semconv.ErrorTypeKey.String(sendErrorType(s.Err)))
-		span.SetStatus(codes.Error, s.Err.Error())
+		span.SetStatus(codes.Error, sendErrorText(s.Err))
 	}
 	span.End()
 }
@@ -122,6 +125,15 @@ func (t *tracing) attemptDone(ctx context.Context, a sender.AttemptEnd) {
 
 func scopeAttributes(s store.Scope) []attribute.KeyValue {
 	return []attribute.KeyValue{semconv.MessagingSystemKey.String(system), tenantKey.String(s.Tenant), modeKey.String(s.Mode.String())}
+}
+
+// sendErrorText describes an error of Send's. What is wrong with an event is left
+// out: an error of its marshalling may quote the data.
+func sendErrorText(err error) string {
+	if bad := (*sender.EventError)(nil); errors.As(err, &bad) {
+		return "event " + bad.Field
+	}
+	return err.Error()
 }
 
 // sendErrorType is the kind of an error of Send's in a word.

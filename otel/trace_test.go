@@ -2,6 +2,7 @@ package otel_test
 
 import (
 	"context"
+	"encoding/json"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -182,7 +183,7 @@ func TestSendAttemptAndVerifyAreOneTrace(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, map[attribute.Key]any{
 		"messaging.system": "hookpost", "messaging.operation.name": "send", "messaging.operation.type": "send",
-		"messaging.batch.message_count": int64(1), "messaging.destination.name": "payment.succeeded", "messaging.message.id": receipt.ID,
+		"messaging.destination.name": "payment.succeeded", "messaging.message.id": receipt.ID,
 		"hookpost.tenant": "", "hookpost.mode": "live", "hookpost.deliveries": int64(1),
 	}, attributes(send))
 	first := attributes(attempts[0])
@@ -203,6 +204,41 @@ func TestSendAttemptAndVerifyAreOneTrace(t *testing.T) {
 		for _, a := range s.Attributes {
 			require.NotContains(t, a.Value.String(), "secret-path")
 		}
+	}
+}
+
+func TestBatchesAreCounted(t *testing.T) {
+	w := newWorld(t)
+	for want := range 3 {
+		events := make([]sender.Event, want)
+		for i := range events {
+			events[i].Type = "push"
+		}
+		_, err := w.hooks.SendBatch(t.Context(), events)
+		require.NoError(t, err)
+		spans := w.sent.GetSpans()
+		require.Len(t, spans, want+1)
+		count, found := attributes(spans[want])["messaging.batch.message_count"]
+		require.Equal(t, want != 1, found, "a single message is none by the conventions")
+		if found {
+			require.EqualValues(t, want, count)
+		}
+	}
+}
+
+// What an error says of an event that can't be marshalled is not recorded.
+func TestErrorsQuoteNoData(t *testing.T) {
+	w := newWorld(t)
+	bad := sender.Event{Type: "push", Data: json.Number("4242 4242")}
+	_, err := w.hooks.Send(t.Context(), bad)
+	require.ErrorContains(t, err, "4242 4242")
+	_, err = w.hooks.SendBatch(t.Context(), []sender.Event{{Type: "push"}, bad})
+	require.ErrorContains(t, err, "4242 4242")
+	spans := named(w.sent, "send push")
+	require.Len(t, spans, 2)
+	for _, s := range spans {
+		require.Equal(t, sdktrace.Status{Code: codes.Error, Description: "event Data"}, s.Status)
+		require.Equal(t, "invalid_event", attributes(s)["error.type"])
 	}
 }
 

@@ -29,6 +29,7 @@
 //   - [signing.ErrUnknownVersion], also an ErrNoMatch: signed with another kind
 //     of key than the verifier has.
 //   - [ErrBodyTooLarge], the only one with an answer of its own: 413.
+//   - any other: the body could not be read to its end.
 //
 // [New] refuses secrets that can't work, with [signing.ErrBadSecret]. The
 // examples show each of them.

@@ -23,6 +23,12 @@ import (
 // Handled means that next returned and had answered 2xx, or nothing at all. If
 // it answered anything else or panicked, the event is released for the next
 // delivery. If the Dedupe fails the answer is 500.
+//
+// So Options.Dedupe is not for frameworks that answer past the ResponseWriter
+// that next gets, or only when next has returned, as echo does around its
+// WrapMiddleware for an error that a handler returns: such an event would be
+// marked as handled. There, call [Verifier.ConstructEventFromRequest] and
+// [Once] in the handler.
 func (v *Verifier) Middleware(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := v.readBody(w, r)

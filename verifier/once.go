@@ -55,9 +55,9 @@ type Claim interface {
 }
 
 // DedupeKey returns the key by which repetitions of e are told: its ID, "" if
-// it has none. If the id is not signed, or is none by [signing.ValidID], the
-// key is a hash of id and body: who replays a captured request under the id of
-// another event must not make that one pass for a repetition.
+// it has none. An id that is none by [signing.ValidID] is hashed, and one that
+// is not signed together with type and body: who replays a captured request
+// under another id or type must not make a genuine event pass for a repetition.
 func DedupeKey(e Event) string {
 	switch {
 	case e.ID == "":
@@ -69,6 +69,8 @@ func DedupeKey(e Event) string {
 	sum := sha256.New()
 	sum.Write(id[:])
 	if !e.Signed.ID {
+		typ := sha256.Sum256([]byte(e.Type))
+		sum.Write(typ[:])
 		sum.Write(e.Body)
 	}
 	return "sha256:" + hex.EncodeToString(sum.Sum(nil))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/verifier"
+	"github.com/hookpost/hookpost/verifier/dedupe"
 	"github.com/hookpost/hookpost/verifier/verifiertest"
 )
 
@@ -63,6 +64,28 @@ func TestDedupeKey(t *testing.T) {
 	}
 	require.Equal(t, key("evt.1", true, "a"), key("evt.1", true, "b"))
 	require.Equal(t, key("evt_1", false, "a"), key("evt_1", false, "a"))
+}
+
+// Whoever captured a request of GitHub's can send it again as an event of a type
+// that is acknowledged unhandled. The genuine one is handled nevertheless.
+func TestOnceUnderAnotherUnsignedType(t *testing.T) {
+	v, err := verifier.New(testSecret, &verifier.Options{Scheme: signing.GitHub, Dedupe: dedupe.NewMemory(nil)})
+	require.NoError(t, err)
+	mux := verifier.NewMux(nil)
+	handled := 0
+	mux.Handle("push", func(context.Context, verifier.Event) error { handled++; return nil })
+	serve := func(eventType string) {
+		r := verifiertest.NewRequest(t, testSecret, verifier.Event{ID: "72d3162e", Type: "push"}, &verifiertest.Options{Scheme: signing.GitHub})
+		r.Header.Set("X-GitHub-Event", eventType)
+		w := httptest.NewRecorder()
+		v.Middleware(mux).ServeHTTP(w, r)
+		require.Equal(t, http.StatusOK, w.Code)
+	}
+	serve("ping")
+	require.Zero(t, handled)
+	serve("push")
+	serve("push")
+	require.Equal(t, 1, handled)
 }
 
 func TestOnce(t *testing.T) {

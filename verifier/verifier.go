@@ -46,13 +46,15 @@ type Options struct {
 	// 4 KiB. Negative: no limit.
 	MaxHeader int
 
-	// Dedupe makes Middleware let every event through once, with one of
-	// package verifier/dedupe. Default: every delivery gets through. Verifiers
-	// of different senders need one each, since senders choose their ids.
+	// Dedupe makes Middleware let every event that has an ID through once, with
+	// one of package verifier/dedupe. Default: every delivery gets through.
+	// Verifiers need one each: senders choose their ids, and send one event
+	// under one id to several endpoints, each of which is to handle it.
 	Dedupe Dedupe
 
-	// OnError hears why Middleware refuses a request, or that Dedupe holds it
-	// back or fails, before the answer is sent. If it writes to w, that is the
+	// OnError hears why Middleware refuses a request, that its event is being
+	// handled already or that Dedupe fails, before the answer is sent; not of
+	// repetitions of what was handled. If it writes to w, that is the
 	// answer; otherwise the default one follows. The cause is for logs and
 	// metrics, not for the sender: it tells a forger what to try next. The
 	// body of r has been consumed.

@@ -400,6 +400,34 @@ func TestDedupeConcurrent(t *testing.T) {
 	})
 }
 
+// A handler that has marked its event and not committed yet makes nobody wait: a
+// delivery that waited would hold a connection that the handler may need.
+func TestDedupeWhileMarked(t *testing.T) {
+	eachReceiver(t, func(t *testing.T, b inbox, tx inTx) {
+		if b.db.Stats().MaxOpenConnections == 1 {
+			t.Skip("the handler has the only connection")
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		event := verifier.Event{ID: "evt_1", Signed: signing.Coverage{ID: true}}
+		unexpected := func(context.Context) error { t.Error("handled"); return nil }
+		err := verifier.Once(ctx, b.dedupe, event, func(ctx context.Context) error {
+			return tx(ctx, func(exec func(string) error, tx dedupe.Execer) error {
+				if err := exec(b.pay(event.ID)); err != nil {
+					return err
+				}
+				if err := b.dedupe.MarkTx(ctx, tx); err != nil {
+					return err
+				}
+				require.ErrorIs(t, verifier.Once(ctx, b.dedupe, event, unexpected), verifier.ErrInProgress)
+				return nil
+			})
+		})
+		require.NoError(t, err)
+		require.ErrorIs(t, verifier.Once(ctx, b.dedupe, event, unexpected), verifier.ErrDuplicate)
+	})
+}
+
 // Claims that race for one new id, or for one that has expired: one wins.
 func TestDedupeRace(t *testing.T) {
 	eachReceiver(t, func(t *testing.T, b inbox, _ inTx) {

@@ -48,8 +48,9 @@ type SQLOptions struct {
 	Table string
 
 	// Source keeps the ids of different senders in one table apart, so that
-	// one of them can't use up the ids of another: at most 64 bytes of A-Z,
-	// a-z, 0-9, '_', '-' and '.'. Default "".
+	// one of them can't use up the ids of another, and those of different
+	// endpoints, which are sent the same event under the same id: at most 64
+	// bytes of A-Z, a-z, 0-9, '_', '-' and '.'. Default "".
 	Source string
 
 	// Keep is how long an id is remembered after its event was handled.

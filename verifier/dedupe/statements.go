@@ -68,7 +68,10 @@ func newStatements(dialect Dialect, table string) statements {
 )`),
 			fill(`CREATE INDEX IF NOT EXISTS {index} ON {on} (valid_until)`),
 		},
-		insert: fill(`INSERT INTO {table} (id, claim, done, valid_until) VALUES ($1, $2, FALSE, {now} + $3)
+		// Without the condition PostgreSQL waits, before it decides about the conflict,
+		// for the end of a handler's transaction that has marked the row.
+		insert: fill(`INSERT INTO {table} (id, claim, done, valid_until)
+SELECT CAST($1 AS text), CAST($2 AS text), FALSE, {now} + $3 WHERE NOT EXISTS (SELECT 1 FROM {table} WHERE id = $1)
 ON CONFLICT (id) DO NOTHING`),
 		renew: fill(`UPDATE {table} SET claim = $2, done = FALSE, valid_until = {now} + $3
 WHERE id = $1 AND valid_until <= {now}`),
