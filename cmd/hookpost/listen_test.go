@@ -1,13 +1,16 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -29,9 +32,13 @@ func startListen(t *testing.T, s *shell, args ...string) *listening {
 	news, w := io.Pipe()
 	ended := make(chan struct{})
 	var status int
+	arguments := append([]string{"listen"}, args...)
+	if !slices.Contains(args, "--addr") {
+		arguments = append(arguments, "--addr", "127.0.0.1:0")
+	}
 	go func() {
 		defer close(ended)
-		status = run(ctx, append([]string{"listen", "--addr", "127.0.0.1:0"}, args...), surroundings{
+		status = run(ctx, arguments, surroundings{
 			stdout: &out, stderr: w, getenv: func(name string) string { return s.env[name] },
 		})
 		_ = w.Close()
@@ -151,6 +158,61 @@ func TestForward(t *testing.T) {
 	require.Contains(t, out, "502")
 	_, out = l.stop()
 	require.Contains(t, out, "502  evt_1  not forwarded: ")
+}
+
+// As JSON too it is told what was not forwarded, and why.
+func TestNotForwarded(t *testing.T) {
+	s := newShell(t).with("HOOKPOST_SECRET", someSecret)
+	app := httptest.NewServer(http.NotFoundHandler())
+	app.Close()
+	l := startListen(t, s, "--forward-to", app.URL, "--json")
+	_, out, _ := s.call("send", l.url, "--type", "a", "--id", "evt_1")
+	require.Contains(t, out, "502")
+	_, out = l.stop()
+	var v map[string]any
+	require.NoError(t, json.Unmarshal([]byte(out), &v), out)
+	require.Equal(t, "502", v["answer"])
+	require.NotContains(t, v, "forwarded")
+	require.Contains(t, v["problem"], "not forwarded: ")
+	require.Contains(t, v["problem"], "refused")
+}
+
+// A listener that is told to forward to itself says so, and does not call itself
+// again and again.
+func TestForwardToItself(t *testing.T) {
+	s := newShell(t).with("HOOKPOST_SECRET", someSecret)
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	_, port, err := net.SplitHostPort(free.Addr().String())
+	require.NoError(t, err)
+	require.NoError(t, free.Close())
+	for _, addr := range []string{"127.0.0.1", ""} {
+		l := startListen(t, s, "--addr", addr+":"+port, "--forward-to", "http://localhost:"+port+"/hooks", "--quiet")
+		_, out, _ := s.call("send", "http://127.0.0.1:"+port, "--type", "a", "--id", "evt_1")
+		require.Contains(t, out, "502")
+		_, out = l.stop()
+		require.Equal(t, 1, strings.Count(out, "evt_1"), out)
+		require.Contains(t, out, "not forwarded: the URL leads back to this listener")
+	}
+}
+
+// What can't be printed ends it: nobody would see what it goes on to acknowledge.
+func TestListenEndsWithItsOutput(t *testing.T) {
+	s := newShell(t).with("HOOKPOST_SECRET", someSecret)
+	news, w := io.Pipe()
+	status := make(chan int, 1)
+	go func() {
+		status <- run(t.Context(), []string{"listen", "--addr", "127.0.0.1:0"}, surroundings{
+			stdout: fullDisk{}, stderr: w, getenv: func(name string) string { return s.env[name] },
+		})
+		_ = w.Close()
+	}()
+	lines := bufio.NewScanner(news)
+	require.True(t, lines.Scan())
+	s.call("send", regexp.MustCompile(`http://\S+`).FindString(lines.Text()), "--type", "a")
+	require.True(t, lines.Scan())
+	require.Equal(t, "hookpost listen: writing the output: no space left", lines.Text())
+	require.Equal(t, exitTrouble, <-status)
 }
 
 // A request that hangs ends with the receiver, and the sender's patience.
