@@ -252,7 +252,7 @@ func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store
 func cancelDelivery(c *call) func(context.Context) error {
 	src := c.storeFlags()
 	var reason string
-	c.flags.StringVar(&reason, "reason", "", "a `TEXT` for the log: why")
+	anyTextFlag(c.flags, &reason, "reason", "a `TEXT` for the log: why")
 	return func(ctx context.Context) error {
 		id, err := deliveryArg(c.args[0])
 		if err != nil {

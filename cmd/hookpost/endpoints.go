@@ -54,8 +54,8 @@ type endpointFlags struct {
 func (c *call) endpointFlags() *endpointFlags {
 	e := &endpointFlags{}
 	valueFlag(c.flags, &e.events, "events", eventsUsage, parseList)
-	c.flags.StringVar(&e.description, "description", "", "a `TEXT` for people")
-	c.flags.StringVar(&e.schedule, "schedule", "", scheduleUsage)
+	anyTextFlag(c.flags, &e.description, "description", "a `TEXT` for people")
+	anyTextFlag(c.flags, &e.schedule, "schedule", scheduleUsage)
 	listFlag(c.flags, &e.schemes, "scheme", schemeUsage+"; may be repeated (default: what the application signs with)", parseScheme)
 	listFlag(c.flags, &e.allow, "allow", allowUsage, parsePrefix)
 	actorFlag(c, &e.actor)
@@ -260,7 +260,7 @@ func changing(c *call, change func(context.Context, *sender.Tenant, string) erro
 
 func disableEndpoint(c *call) func(context.Context) error {
 	var reason string
-	c.flags.StringVar(&reason, "reason", "", "a `TEXT` for the log: why")
+	anyTextFlag(c.flags, &reason, "reason", "a `TEXT` for the log: why")
 	return changing(c, func(ctx context.Context, t *sender.Tenant, id string) error {
 		ep, err := t.DisableEndpoint(ctx, id, reason)
 		return c.changed(&ep, err, "is disabled; pending deliveries wait, and their time runs on")

@@ -32,7 +32,7 @@ type storeSource struct {
 func (c *call) storeFlags() *storeSource {
 	s := c.databaseFlags()
 	s.mode = store.Live
-	c.flags.StringVar(&s.tenant, "tenant", "", "the `TENANT` (none)")
+	anyTextFlag(c.flags, &s.tenant, "tenant", "the `TENANT` (none)")
 	valueFlag(c.flags, &s.mode, "mode", "the `MODE`: live or test (live)", parseMode)
 	return s
 }
