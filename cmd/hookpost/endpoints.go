@@ -77,9 +77,10 @@ func parseList(s string) ([]string, error) {
 }
 
 // options are those of a Sender that accepts what the flags or the endpoint say:
-// which schemes and schedules there are is known to the application only.
+// which schemes and schedules there are, and its lease, is known to the application
+// only.
 func (e *endpointFlags) options(ep *store.Endpoint) *sender.Options {
-	o := &sender.Options{Schedules: map[string]retry.Schedule{}}
+	o := &sender.Options{Schedules: map[string]retry.Schedule{}, Lease: 2 * store.MaxTimeout} // which suits every timeout
 	o.HTTP.Egress.Allow = e.allow
 	schemes, schedule := e.schemes, e.schedule
 	if ep != nil {
@@ -196,7 +197,11 @@ func createEndpoint(c *call) func(context.Context) error {
 			if secret.given() {
 				made = signing.Secret{} // the user has it
 			}
-			return c.printCreated(&ep, made)
+			err = c.printCreated(&ep, made)
+			if c.out.err != nil && !made.IsZero() {
+				return trouble("%s is registered, but its secret could not be printed (%v); hookpost endpoints delete %s, and create it again", ep.ID, c.out.err, ep.ID)
+			}
+			return err
 		})
 	}
 }
