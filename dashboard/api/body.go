@@ -69,8 +69,13 @@ func fieldList(want content) string {
 
 // isText reports whether a store can look for a string that was read.
 func isText(into any) bool {
-	s, ok := into.(*string)
-	return !ok || store.IsText(*s)
+	switch s := into.(type) {
+	case *string:
+		return store.IsText(*s)
+	case **string:
+		return *s == nil || store.IsText(**s)
+	}
+	return true
 }
 
 // described says what a field that is read into a variable must be.
