@@ -256,7 +256,8 @@ func TestRecoveries(t *testing.T) {
 		}
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		for _, what := range []string{`{"endpoint_id": ""}`, `{"type": ""}`, `{"endpoint_id": "\u0000"}`} { // which would select everything
+		for _, what := range []string{`{"endpoint_id": ""}`, `{"type": ""}`, `{"endpoint_id": "\u0000"}`, // which would select everything
+			`{"from": "9999-12-31T23:59:59-23:59"}`, `{"to": "0000-01-01T00:00:00+23:59"}`} { // which can't be told again
 			for _, path := range []string{"/recoveries/dry-run", "/recoveries"} {
 				require.Equal(w, problemTypes+"invalid", w.do("POST", account+path, what).problem(w).Type, what)
 			}
