@@ -6,16 +6,17 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"regexp"
-	"slices"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/hookpost/hookpost/signing"
 )
 
 // A listening is a listen that runs until the test ends.
@@ -32,13 +33,9 @@ func startListen(t *testing.T, s *shell, args ...string) *listening {
 	news, w := io.Pipe()
 	ended := make(chan struct{})
 	var status int
-	arguments := append([]string{"listen"}, args...)
-	if !slices.Contains(args, "--addr") {
-		arguments = append(arguments, "--addr", "127.0.0.1:0")
-	}
 	go func() {
 		defer close(ended)
-		status = run(ctx, arguments, surroundings{
+		status = run(ctx, append([]string{"listen", "--addr", "127.0.0.1:0"}, args...), surroundings{
 			stdout: &out, stderr: w, getenv: func(name string) string { return s.env[name] },
 		})
 		_ = w.Close()
@@ -180,19 +177,30 @@ func TestNotForwarded(t *testing.T) {
 // A listener that is told to forward to itself says so, and does not call itself
 // again and again.
 func TestForwardToItself(t *testing.T) {
-	s := newShell(t).with("HOOKPOST_SECRET", someSecret)
-	free, err := net.Listen("tcp", "127.0.0.1:0")
+	secret, err := signing.ParseSecret(someSecret)
 	require.NoError(t, err)
-	_, port, err := net.SplitHostPort(free.Addr().String())
+	check, err := newChecker(signing.Standard, []signing.Secret{secret}, signing.DefaultTolerance, time.Now)
 	require.NoError(t, err)
-	require.NoError(t, free.Close())
-	for _, addr := range []string{"127.0.0.1", ""} {
-		l := startListen(t, s, "--addr", addr+":"+port, "--forward-to", "http://localhost:"+port+"/hooks", "--quiet")
-		_, out, _ := s.call("send", "http://127.0.0.1:"+port, "--type", "a", "--id", "evt_1")
-		require.Contains(t, out, "502")
-		_, out = l.stop()
-		require.Equal(t, 1, strings.Count(out, "evt_1"), out)
-		require.Contains(t, out, "not forwarded: the URL leads back to this listener")
+	for _, addr := range []string{"127.0.0.1:0", ":0"} {
+		forward, err := parseForward("http://localhost/hooks")
+		require.NoError(t, err)
+		var out bytes.Buffer
+		news, w := io.Pipe()
+		l := &listener{
+			call: &call{surroundings: surroundings{stderr: w}, out: &output{to: &out}},
+			addr: addr, scheme: signing.Standard, checker: check, forward: forward, limit: 1, quiet: true,
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- l.run(t.Context()) }()
+		line, err := bufio.NewReader(news).ReadString('\n')
+		require.NoError(t, err)
+		port := regexp.MustCompile(`:(\d+) `).FindStringSubmatch(line)[1]
+		forward.to.Host = "localhost:" + port
+		_, answer, _ := newShell(t).with("HOOKPOST_SECRET", someSecret).call("send", "http://127.0.0.1:"+port, "--type", "a", "--id", "evt_1")
+		require.Contains(t, answer, "502")
+		require.NoError(t, <-ended)
+		require.Equal(t, 1, strings.Count(out.String(), "evt_1"), out.String())
+		require.Contains(t, out.String(), "not forwarded: the URL leads back to this listener")
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"maps"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -354,8 +355,11 @@ func names(v any) []string {
 // A URI that names no file makes none.
 func TestURIOfNoDatabase(t *testing.T) {
 	s := newShell(t)
-	dir := t.TempDir()
+	dir := filepath.ToSlash(t.TempDir())
 	file := dir + "/my webhooks.db"
+	if dir[0] != '/' {
+		dir = "/" + dir // file:/C:/my%20webhooks.db
+	}
 	for _, uri := range []string{
 		"file:" + dir + "/my%20webhooks.db", "file://" + dir + "/my%20webhooks.db", "file://localhost" + dir + "/my%20webhooks.db?_pragma=cache_size(-1000)",
 	} {
@@ -369,7 +373,7 @@ func TestURIOfNoDatabase(t *testing.T) {
 		require.Contains(t, s.must(t, "endpoints", "--json"), "[]")
 		require.NoError(t, os.Remove(file))
 	}
-	t.Chdir(dir)
+	t.Chdir(filepath.Dir(file))
 	s.refuses(t, exitTrouble, "there is no database", "endpoints", "--store", "sqlite:file:webhooks.db")
 	require.NoFileExists(t, "webhooks.db")
 }
