@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -316,6 +317,22 @@ func TestCrossOrigin(t *testing.T) {
 		r := requestOf("POST /{account}/endpoints/{id}/disable", desk.Segment(acmeTest), own.endpoint, nil)
 		r.Header = http.Header{"Origin": {"https://admin.example.com"}, "Content-Type": r.Header["Content-Type"]}
 		require.Equal(w, http.StatusSeeOther, serve(trusting, r).Status)
+	})
+}
+
+// What only the application sets is told too, of headers their names.
+func TestHistoryTellsAllThatChanged(t *testing.T) {
+	inWorld(t, sender.Options{}, func(w *world) {
+		ep := w.endpoint("https://example.com", "*")
+		timeout := 7 * time.Second
+		_, err := w.acme.EditEndpoint(w.Context(), ep.ID, sender.EndpointEdit{
+			Timeout: &timeout, Headers: sender.Headers{"Authorization": "Bearer of-a-secret"}, Metadata: map[string]string{"plan": "gold"},
+		})
+		require.NoError(w, err)
+		page := w.get("endpoints/" + ep.ID)
+		require.Contains(w, page.text(), "Timeout 7s Headers Authorization plan gold")
+		require.Contains(w, page.text(), "Timeout: 7s Headers: Authorization Metadata: plan=gold")
+		require.NotContains(w, page.Body, "of-a-secret")
 	})
 }
 

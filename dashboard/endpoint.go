@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
@@ -92,8 +93,17 @@ func differences(c store.Change) []string {
 	say("Description", c.Old.Description, c.New.Description)
 	say("Schedule", c.Old.Schedule, c.New.Schedule)
 	say("Signature schemes", strings.Join(c.Old.Schemes, ", "), strings.Join(c.New.Schemes, ", "))
+	say("Timeout", timeout(c.Old.Timeout), timeout(c.New.Timeout))
+	say("Headers", strings.Join(c.Old.Headers, ", "), strings.Join(c.New.Headers, ", "))
 	say("Metadata", metadata(c.Old.Metadata), metadata(c.New.Metadata))
 	return list
+}
+
+func timeout(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
 }
 
 func metadata(m map[string]string) string {

@@ -204,6 +204,9 @@ func TestEndpointPagesAndSearch(t *testing.T) {
 		require.Contains(w, text, "https://example.com/hooks/059")
 		require.NotContains(w, text, "hooks/058")
 		require.Contains(w, w.get("endpoints?q=nothing").text(), "No endpoint found")
+		a := w.get("endpoints?after=1000") // they were deleted meanwhile
+		require.Contains(w, a.text(), "No more endpoints First page")
+		require.NotContains(w, a.text(), "No endpoint found")
 	})
 }
 

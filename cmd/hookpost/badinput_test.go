@@ -16,6 +16,7 @@ func TestBadInput(t *testing.T) {
 	secretFile := writeFile(t, someSecret)
 	s := newShell(t).typing(someSecret).with("HOOKPOST_SECRET", someSecret).with("HOOKPOST_KEYS", "k:"+strings.Repeat("A", 43)+"=").
 		with("EMPTY", "").with("WEAK", "whsec_AAAA").with("SPACE", " x").with("MANY", strings.Repeat(someSecret+"\n", 11)).
+		with("PRIVATE", strings.TrimSpace(newShell(t).must(t, "keys", "secret", "--ed25519"))).
 		with("REDACTED", "whsec_***").with("HALF_KEY", "k:AAAA").with("BARE_KEY", strings.Repeat("A", 43)+"=")
 	s.must(t, "migrate", "--store", "sqlite:"+dir+"/w.db")
 	s = s.with("HOOKPOST_STORE", "sqlite:"+dir+"/w.db")
@@ -136,6 +137,13 @@ func TestBadInput(t *testing.T) {
 		{"keys secret x", `unexpected argument "x"`},
 		{"keys fingerprint --secret-env EMPTY", "no secret"},
 		{"version now", `unexpected argument "now"`},
+
+		{"send --type a --type b", "--type \"b\": stands there twice"},
+		{"endpoints create https://example.com/ --events a --events b", "--events \"b\": stands there twice"},
+		{"endpoints edit ep_1 --description x --description y", "stands there twice"},
+		{"deliveries --state pending --state exhausted", "stands there twice"},
+		{"recover --tenant a --tenant b", "stands there twice"},
+		{"endpoints create https://example.com/ --events * --scheme standard --secret-env PRIVATE --scheme github", "the secret can't be used: signature scheme github: bad secret: this is an ed25519 key"},
 
 		{"resend", `there is no command "resend"; hookpost -h lists them`},
 		{"--json sign", "flags stand behind a command"},

@@ -50,21 +50,23 @@ func newDelivery(d *store.Delivery) deliveryJSON {
 
 // attemptJSON is an attempt for programs.
 type attemptJSON struct {
-	N            int       `json:"n"`
-	StartedAt    time.Time `json:"started_at"`
-	TookMillis   float64   `json:"took_ms"`
-	Outcome      string    `json:"outcome"` // delivered, failed, unknown
-	URL          string    `json:"url,omitempty"`
-	Status       int       `json:"status,omitempty"`
-	Class        string    `json:"class,omitempty"`
-	Error        string    `json:"error,omitempty"`
-	ResponseBody string    `json:"response_body,omitempty"`
+	N              int       `json:"n"`
+	StartedAt      time.Time `json:"started_at"`
+	TookMillis     float64   `json:"took_ms"`
+	Outcome        string    `json:"outcome"` // delivered, failed, unknown
+	URL            string    `json:"url,omitempty"`
+	Status         int       `json:"status,omitempty"`
+	Class          string    `json:"class,omitempty"`
+	Error          string    `json:"error,omitempty"`
+	ResponseBody   string    `json:"response_body,omitempty"`
+	ResponseBase64 []byte    `json:"response_body_base64,omitempty"` // instead, if it is not UTF-8
 }
 
 func newAttempt(a *store.Attempt) attemptJSON {
+	body := newBody(a.ResponseBody)
 	return attemptJSON{
 		N: a.N, StartedAt: utc(a.StartedAt), TookMillis: float64(a.Took.Microseconds()) / 1000, Outcome: a.Outcome.String(),
-		URL: a.URL, Status: a.Status, Class: a.Class, Error: a.Error, ResponseBody: string(a.ResponseBody),
+		URL: a.URL, Status: a.Status, Class: a.Class, Error: a.Error, ResponseBody: body.Body, ResponseBase64: body.Base64,
 	}
 }
 
@@ -252,7 +254,7 @@ func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store
 func cancelDelivery(c *call) func(context.Context) error {
 	src := c.storeFlags()
 	var reason string
-	c.flags.StringVar(&reason, "reason", "", "a `TEXT` for the log: why")
+	anyTextFlag(c.flags, &reason, "reason", "a `TEXT` for the log: why")
 	return func(ctx context.Context) error {
 		id, err := deliveryArg(c.args[0])
 		if err != nil {

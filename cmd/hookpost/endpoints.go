@@ -54,8 +54,8 @@ type endpointFlags struct {
 func (c *call) endpointFlags() *endpointFlags {
 	e := &endpointFlags{}
 	valueFlag(c.flags, &e.events, "events", eventsUsage, parseList)
-	c.flags.StringVar(&e.description, "description", "", "a `TEXT` for people")
-	c.flags.StringVar(&e.schedule, "schedule", "", scheduleUsage)
+	anyTextFlag(c.flags, &e.description, "description", "a `TEXT` for people")
+	anyTextFlag(c.flags, &e.schedule, "schedule", scheduleUsage)
 	listFlag(c.flags, &e.schemes, "scheme", schemeUsage+"; may be repeated (default: what the application signs with)", parseScheme)
 	listFlag(c.flags, &e.allow, "allow", allowUsage, parsePrefix)
 	actorFlag(c, &e.actor)
@@ -77,9 +77,10 @@ func parseList(s string) ([]string, error) {
 }
 
 // options are those of a Sender that accepts what the flags or the endpoint say:
-// which schemes and schedules there are is known to the application only.
+// which schemes and schedules there are, and its lease, is known to the application
+// only.
 func (e *endpointFlags) options(ep *store.Endpoint) *sender.Options {
-	o := &sender.Options{Schedules: map[string]retry.Schedule{}}
+	o := &sender.Options{Schedules: map[string]retry.Schedule{}, Lease: 2 * store.MaxTimeout} // which suits every timeout
 	o.HTTP.Egress.Allow = e.allow
 	schemes, schedule := e.schemes, e.schedule
 	if ep != nil {
@@ -196,7 +197,11 @@ func createEndpoint(c *call) func(context.Context) error {
 			if secret.given() {
 				made = signing.Secret{} // the user has it
 			}
-			return c.printCreated(&ep, made)
+			err = c.printCreated(&ep, made)
+			if c.out.err != nil && !made.IsZero() {
+				return trouble("%s is registered, but its secret could not be printed (%v); hookpost endpoints delete %s, and create it again", ep.ID, c.out.err, ep.ID)
+			}
+			return err
 		})
 	}
 }
@@ -260,7 +265,7 @@ func changing(c *call, change func(context.Context, *sender.Tenant, string) erro
 
 func disableEndpoint(c *call) func(context.Context) error {
 	var reason string
-	c.flags.StringVar(&reason, "reason", "", "a `TEXT` for the log: why")
+	anyTextFlag(c.flags, &reason, "reason", "a `TEXT` for the log: why")
 	return changing(c, func(ctx context.Context, t *sender.Tenant, id string) error {
 		ep, err := t.DisableEndpoint(ctx, id, reason)
 		return c.changed(&ep, err, "is disabled; pending deliveries wait, and their time runs on")

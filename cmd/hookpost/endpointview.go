@@ -12,27 +12,41 @@ import (
 	"github.com/hookpost/hookpost/store"
 )
 
+// configJSON is what an endpoint's history records, for programs.
+type configJSON struct {
+	URL           string            `json:"url"`
+	EventTypes    []string          `json:"event_types"`
+	State         string            `json:"state"` // enabled, disabled, deleted
+	Reason        string            `json:"reason,omitempty"`
+	Description   string            `json:"description,omitempty"`
+	Schedule      string            `json:"schedule,omitempty"`
+	Schemes       []string          `json:"schemes,omitempty"`
+	TimeoutMillis int64             `json:"timeout_ms,omitempty"`
+	Headers       []string          `json:"headers,omitempty"` // their names
+	Metadata      map[string]string `json:"metadata,omitempty"`
+}
+
+func newConfig(c *store.Config) configJSON {
+	return configJSON{
+		URL: c.URL, EventTypes: c.EventTypes, State: c.State.String(), Reason: c.Reason, Description: c.Description,
+		Schedule: c.Schedule, Schemes: c.Schemes, TimeoutMillis: c.Timeout.Milliseconds(), Headers: c.Headers, Metadata: c.Metadata,
+	}
+}
+
 // endpointJSON is an endpoint for programs.
 type endpointJSON struct {
-	ID           string            `json:"id"`
-	Tenant       string            `json:"tenant"`
-	Mode         string            `json:"mode"`
-	URL          string            `json:"url"`
-	EventTypes   []string          `json:"event_types"`
-	State        string            `json:"state"` // enabled, disabled, deleted
-	Reason       string            `json:"reason,omitempty"`
-	Description  string            `json:"description,omitempty"`
-	Schedule     string            `json:"schedule,omitempty"`
-	Schemes      []string          `json:"schemes,omitempty"`
-	Metadata     map[string]string `json:"metadata,omitempty"`
-	Secrets      []secretJSON      `json:"secrets"`
-	CreatedAt    time.Time         `json:"created_at"`
-	ChangedAt    time.Time         `json:"changed_at"`
-	Failures     int               `json:"failures"` // in a row
-	FailingSince time.Time         `json:"failing_since,omitzero"`
-	LastFailure  time.Time         `json:"last_failure,omitzero"`
-	LastSuccess  time.Time         `json:"last_success,omitzero"`
-	HoldUntil    time.Time         `json:"hold_until,omitzero"`
+	ID     string `json:"id"`
+	Tenant string `json:"tenant"`
+	Mode   string `json:"mode"`
+	configJSON
+	Secrets      []secretJSON `json:"secrets"`
+	CreatedAt    time.Time    `json:"created_at"`
+	ChangedAt    time.Time    `json:"changed_at"`
+	Failures     int          `json:"failures"` // in a row
+	FailingSince time.Time    `json:"failing_since,omitzero"`
+	LastFailure  time.Time    `json:"last_failure,omitzero"`
+	LastSuccess  time.Time    `json:"last_success,omitzero"`
+	HoldUntil    time.Time    `json:"hold_until,omitzero"`
 }
 
 type secretJSON struct {
@@ -43,9 +57,7 @@ type secretJSON struct {
 
 func newEndpoint(ep *store.Endpoint) endpointJSON {
 	v := endpointJSON{
-		ID: ep.ID, Tenant: ep.Tenant, Mode: ep.Mode.String(), URL: ep.URL, EventTypes: ep.EventTypes,
-		State: ep.State.String(), Reason: ep.Reason, Description: ep.Description, Schedule: ep.Schedule,
-		Schemes: ep.Schemes, Metadata: ep.Metadata, Secrets: []secretJSON{},
+		ID: ep.ID, Tenant: ep.Tenant, Mode: ep.Mode.String(), configJSON: newConfig(&ep.Config), Secrets: []secretJSON{},
 		CreatedAt: utc(ep.CreatedAt), ChangedAt: utc(ep.ChangedAt),
 		Failures: ep.Failures, FailingSince: utc(ep.FailingSince), LastFailure: utc(ep.LastFailure),
 		LastSuccess: utc(ep.LastSuccess), HoldUntil: utc(ep.HoldUntil),
@@ -88,6 +100,14 @@ func (c *call) printNext(flag, next string) {
 	}
 }
 
+// durationText prints a duration for people; nothing for none.
+func durationText(d time.Duration) string {
+	if d == 0 {
+		return ""
+	}
+	return d.String()
+}
+
 // health sums an endpoint's attempts up.
 func health(ep *store.Endpoint) string {
 	switch {
@@ -114,6 +134,8 @@ func (c *call) printEndpoint(ep *store.Endpoint) error {
 		{"description", ep.Description},
 		{"schedule", ep.Schedule},
 		{"schemes", strings.Join(ep.Schemes, ", ")},
+		{"timeout", durationText(ep.Timeout)},
+		{"headers", strings.Join(ep.Headers, ", ")},
 	}
 	for _, name := range slices.Sorted(maps.Keys(ep.Metadata)) {
 		facts = append(facts, [2]string{"metadata", name + "=" + ep.Metadata[name]})
@@ -154,19 +176,28 @@ func (c *call) printCreated(ep *store.Endpoint, secret signing.Secret) error {
 
 // changeJSON is one line of an endpoint's history.
 type changeJSON struct {
-	At      time.Time    `json:"at"`
-	Action  string       `json:"action"`
-	Actor   string       `json:"actor,omitempty"`
-	Version int64        `json:"version"`
-	Old     store.Config `json:"old"`
-	New     store.Config `json:"new"`
+	At      time.Time   `json:"at"`
+	Action  string      `json:"action"`
+	Actor   string      `json:"actor,omitempty"`
+	Version int64       `json:"version"`
+	Old     *configJSON `json:"old,omitempty"` // none in the first line
+	New     configJSON  `json:"new"`
+}
+
+func newChange(ch *store.Change) changeJSON {
+	v := changeJSON{At: utc(ch.At), Action: string(ch.Action), Actor: ch.Actor, Version: ch.Version, New: newConfig(&ch.New)}
+	if ch.Old.State != 0 {
+		old := newConfig(&ch.Old)
+		v.Old = &old
+	}
+	return v
 }
 
 func (c *call) printHistory(changes []store.Change) error {
 	if c.json {
 		list := []changeJSON{}
-		for _, ch := range changes {
-			list = append(list, changeJSON{utc(ch.At), string(ch.Action), ch.Actor, ch.Version, ch.Old, ch.New})
+		for i := range changes {
+			list = append(list, newChange(&changes[i]))
 		}
 		return c.out.json(map[string]any{"changes": list})
 	}
@@ -192,6 +223,8 @@ func difference(ch *store.Change) string {
 	add("reason", ch.Old.Reason, ch.New.Reason)
 	add("schedule", ch.Old.Schedule, ch.New.Schedule)
 	add("schemes", strings.Join(ch.Old.Schemes, ", "), strings.Join(ch.New.Schemes, ", "))
+	add("timeout", durationText(ch.Old.Timeout), durationText(ch.New.Timeout))
+	add("headers", strings.Join(ch.Old.Headers, ", "), strings.Join(ch.New.Headers, ", "))
 	add("description", ch.Old.Description, ch.New.Description)
 	if !maps.Equal(ch.Old.Metadata, ch.New.Metadata) {
 		parts = append(parts, "metadata")

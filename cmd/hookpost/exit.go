@@ -76,6 +76,8 @@ func judge(ctx context.Context, err error) (int, string) {
 		return exitInterrupted, "interrupted"
 	case errors.As(err, &event):
 		return exitBadInput, flagOf(event.Field) + " " + event.Problem
+	case errors.As(err, &endpoint) && endpoint.Field == "Secret":
+		return exitBadInput, "the secret can't be used: " + plain(errors.New(endpoint.Problem))
 	case errors.As(err, &endpoint):
 		return exitBadInput, flagOf(endpoint.Field) + " " + endpoint.Problem
 	case errors.As(err, &url):

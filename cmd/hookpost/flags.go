@@ -13,14 +13,20 @@ import (
 )
 
 // valueFlag declares a flag whose text parse turns into a value. The error of parse
-// says what would be right.
+// says what would be right. It may be given once: of two values one would be lost in
+// silence, where others of the flags make a list.
 func valueFlag[T any](fs *flag.FlagSet, p *T, name, usage string, parse func(string) (T, error)) {
+	given := false
 	fs.Func(name, usage, func(s string) error {
 		v, err := parse(s)
-		if err == nil {
-			*p = v
+		if err != nil {
+			return err
 		}
-		return err
+		if given {
+			return errors.New("stands there twice; this flag takes one value")
+		}
+		*p, given = v, true
+		return nil
 	})
 }
 
@@ -46,6 +52,11 @@ func boolFlag(fs *flag.FlagSet, p *bool, name, usage string) {
 
 func textFlag(fs *flag.FlagSet, p *string, name, usage string) {
 	valueFlag(fs, p, name, usage, notEmpty)
+}
+
+// anyTextFlag is textFlag for text that may be empty.
+func anyTextFlag(fs *flag.FlagSet, p *string, name, usage string) {
+	valueFlag(fs, p, name, usage, func(s string) (string, error) { return s, nil })
 }
 
 func notEmpty(s string) (string, error) {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"slices"
@@ -33,6 +35,40 @@ func parseForward(s string) (*forwarder, error) {
 		Timeout:       forwardTimeout,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}, nil
+}
+
+var errItself = errors.New("the URL leads back to this listener; give it or the application another port")
+
+// avoid refuses connections to an address of one's own, under whatever name: a
+// request would go round until there are no sockets left.
+func (f *forwarder) avoid(self net.Addr) {
+	own, ok := self.(*net.TCPAddr)
+	if !ok {
+		return
+	}
+	dialer := &net.Dialer{Timeout: forwardTimeout}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.DialContext = func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dialer.DialContext(ctx, network, addr)
+		if err != nil || !leadsTo(conn, own) {
+			return conn, err
+		}
+		return nil, errors.Join(errItself, conn.Close())
+	}
+	f.client.Transport = transport
+}
+
+// leadsTo reports whether a connection's other end is the listener at an address.
+func leadsTo(conn net.Conn, own *net.TCPAddr) bool {
+	remote, ok := conn.RemoteAddr().(*net.TCPAddr)
+	local, okLocal := conn.LocalAddr().(*net.TCPAddr)
+	if !ok || !okLocal || remote.Port != own.Port {
+		return false
+	}
+	// An unspecified address stands for all of this machine's, in IPv6 for those of
+	// IPv4 too.
+	everywhere := own.IP.IsUnspecified() && (own.IP.To4() == nil || remote.IP.To4() != nil)
+	return own.IP.Equal(remote.IP) || everywhere && local.IP.Equal(remote.IP)
 }
 
 // An answer is what the application said.

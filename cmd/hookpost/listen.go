@@ -88,6 +88,9 @@ func (l *listener) run(ctx context.Context) error {
 	if err != nil {
 		return trouble("can't listen on %s: %v; --addr names another address", l.addr, errors.Unwrap(err))
 	}
+	if l.forward != nil {
+		l.forward.avoid(socket.Addr())
+	}
 	server := &http.Server{Handler: http.HandlerFunc(l.serve), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
 	ended := make(chan struct{})
 	go func() {
@@ -136,7 +139,10 @@ func (l *listener) serve(w http.ResponseWriter, r *http.Request) {
 	}
 	if l.forward != nil && answer.succeeds() {
 		passed := l.forward.pass(r, body)
-		l.print(receivedJSON{At: arrived.UTC(), Path: r.URL.Path, Answer: fmt.Sprint(passed.status), Forwarded: true, verdictJSON: newVerdict(event, "")}, &event, passed.problem)
+		l.print(receivedJSON{
+			At: arrived.UTC(), Path: r.URL.Path, Answer: fmt.Sprint(passed.status), Forwarded: passed.problem == "", Problem: passed.problem,
+			verdictJSON: newVerdict(event, ""),
+		}, &event, passed.problem)
 		passed.give(w)
 	} else {
 		l.print(receivedJSON{At: arrived.UTC(), Path: r.URL.Path, Answer: answer.String(), verdictJSON: newVerdict(event, "")}, &event, "")
@@ -160,6 +166,7 @@ type receivedJSON struct {
 	Path      string    `json:"path"`
 	Answer    string    `json:"answer"` // a status, "hang" or "close"
 	Forwarded bool      `json:"forwarded,omitempty"`
+	Problem   string    `json:"problem,omitempty"` // why it was not
 	verdictJSON
 }
 
@@ -171,6 +178,9 @@ func (l *listener) print(r receivedJSON, e *verifier.Event, problem string) {
 		_ = l.out.jsonLine(r)
 	} else {
 		l.printEvent(r, e, problem)
+	}
+	if l.out.err != nil {
+		l.stop() // nobody would see what comes
 	}
 	if e == nil {
 		return

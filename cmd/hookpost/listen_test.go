@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
@@ -11,8 +12,11 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/hookpost/hookpost/signing"
 )
 
 // A listening is a listen that runs until the test ends.
@@ -151,6 +155,72 @@ func TestForward(t *testing.T) {
 	require.Contains(t, out, "502")
 	_, out = l.stop()
 	require.Contains(t, out, "502  evt_1  not forwarded: ")
+}
+
+// As JSON too it is told what was not forwarded, and why.
+func TestNotForwarded(t *testing.T) {
+	s := newShell(t).with("HOOKPOST_SECRET", someSecret)
+	app := httptest.NewServer(http.NotFoundHandler())
+	app.Close()
+	l := startListen(t, s, "--forward-to", app.URL, "--json")
+	_, out, _ := s.call("send", l.url, "--type", "a", "--id", "evt_1")
+	require.Contains(t, out, "502")
+	_, out = l.stop()
+	var v map[string]any
+	require.NoError(t, json.Unmarshal([]byte(out), &v), out)
+	require.Equal(t, "502", v["answer"])
+	require.NotContains(t, v, "forwarded")
+	require.Contains(t, v["problem"], "not forwarded: ")
+	require.Contains(t, v["problem"], "refused")
+}
+
+// A listener that is told to forward to itself says so, and does not call itself
+// again and again.
+func TestForwardToItself(t *testing.T) {
+	secret, err := signing.ParseSecret(someSecret)
+	require.NoError(t, err)
+	check, err := newChecker(signing.Standard, []signing.Secret{secret}, signing.DefaultTolerance, time.Now)
+	require.NoError(t, err)
+	for _, addr := range []string{"127.0.0.1:0", ":0"} {
+		forward, err := parseForward("http://localhost/hooks")
+		require.NoError(t, err)
+		var out bytes.Buffer
+		news, w := io.Pipe()
+		l := &listener{
+			call: &call{surroundings: surroundings{stderr: w}, out: &output{to: &out}},
+			addr: addr, scheme: signing.Standard, checker: check, forward: forward, limit: 1, quiet: true,
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- l.run(t.Context()) }()
+		line, err := bufio.NewReader(news).ReadString('\n')
+		require.NoError(t, err)
+		port := regexp.MustCompile(`:(\d+) `).FindStringSubmatch(line)[1]
+		forward.to.Host = "localhost:" + port
+		_, answer, _ := newShell(t).with("HOOKPOST_SECRET", someSecret).call("send", "http://127.0.0.1:"+port, "--type", "a", "--id", "evt_1")
+		require.Contains(t, answer, "502")
+		require.NoError(t, <-ended)
+		require.Equal(t, 1, strings.Count(out.String(), "evt_1"), out.String())
+		require.Contains(t, out.String(), "not forwarded: the URL leads back to this listener")
+	}
+}
+
+// What can't be printed ends it: nobody would see what it goes on to acknowledge.
+func TestListenEndsWithItsOutput(t *testing.T) {
+	s := newShell(t).with("HOOKPOST_SECRET", someSecret)
+	news, w := io.Pipe()
+	status := make(chan int, 1)
+	go func() {
+		status <- run(t.Context(), []string{"listen", "--addr", "127.0.0.1:0"}, surroundings{
+			stdout: fullDisk{}, stderr: w, getenv: func(name string) string { return s.env[name] },
+		})
+		_ = w.Close()
+	}()
+	lines := bufio.NewScanner(news)
+	require.True(t, lines.Scan())
+	s.call("send", regexp.MustCompile(`http://\S+`).FindString(lines.Text()), "--type", "a")
+	require.True(t, lines.Scan())
+	require.Equal(t, "hookpost listen: writing the output: no space left", lines.Text())
+	require.Equal(t, exitTrouble, <-status)
 }
 
 // A request that hangs ends with the receiver, and the sender's patience.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,6 +86,11 @@ func (s *shell) refuses(t *testing.T, status int, words string, args ...string) 
 	require.True(t, strings.HasPrefix(errs, "hookpost"), errs)
 	require.Contains(t, errs, words, "%q", args)
 }
+
+// fullDisk is where nothing can be written.
+type fullDisk struct{}
+
+func (fullDisk) Write([]byte) (int, error) { return 0, errors.New("no space left") }
 
 func writeFile(t *testing.T, content string) string {
 	t.Helper()

@@ -127,11 +127,11 @@ func (c *call) printMigrations(db database) error {
 		}
 		all = append(all, file{name, inSchema(string(text), db)})
 	}
+	if db.dsn != "" {
+		all[0].SQL = fmt.Sprintf("CREATE SCHEMA IF NOT EXISTS %s;\n\n", schemaName(db)) + all[0].SQL
+	}
 	if c.json {
 		return c.out.json(map[string][]file{"migrations": all})
-	}
-	if db.dsn != "" {
-		fmt.Fprintf(c.out, "CREATE SCHEMA IF NOT EXISTS %s;\n\n", schemaName(db))
 	}
 	for _, f := range all {
 		fmt.Fprintf(c.out, "-- %s\n%s\n", f.Name, strings.TrimSpace(f.SQL))

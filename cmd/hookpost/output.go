@@ -140,5 +140,9 @@ func onTerminal(v any) bool {
 		return false
 	}
 	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0
+	if err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		return false
+	}
+	null, err := os.Stat(os.DevNull) // the other such device that programs are given
+	return err != nil || !os.SameFile(info, null)
 }

@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/user"
+	"path/filepath"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -32,7 +34,7 @@ type storeSource struct {
 func (c *call) storeFlags() *storeSource {
 	s := c.databaseFlags()
 	s.mode = store.Live
-	c.flags.StringVar(&s.tenant, "tenant", "", "the `TENANT` (none)")
+	anyTextFlag(c.flags, &s.tenant, "tenant", "the `TENANT` (none)")
 	valueFlag(c.flags, &s.mode, "mode", "the `MODE`: live or test (live)", parseMode)
 	return s
 }
@@ -104,17 +106,37 @@ func (d database) open(ctx context.Context) (store.Store, func(), error) {
 	return st, func() { _ = st.Close(); pool.Close() }, nil
 }
 
-// mustExist keeps SQLite from making a new file where the name was mistyped. What
-// a URI means is SQLite's to say.
+// mustExist keeps SQLite from making a new file where the name was mistyped.
 func (d database) mustExist() error {
-	if strings.HasPrefix(d.file, "file:") {
-		return nil
+	name := d.file
+	if strings.HasPrefix(name, "file:") {
+		var ok bool
+		if name, ok = fileOfURI(name); !ok {
+			return nil // SQLite says what is wrong with it
+		}
 	}
-	_, err := os.Stat(d.file)
+	_, err := os.Stat(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return trouble("there is no database %s; hookpost migrate makes one", d.file)
 	}
 	return nil
+}
+
+// fileOfURI returns the file that a URI of SQLite's names: "file:a.db?…",
+// "file:/a.db" or "file:///a.db".
+func fileOfURI(uri string) (name string, ok bool) {
+	u, err := url.Parse(uri)
+	if err != nil {
+		return "", false
+	}
+	name = u.Path
+	if u.Opaque != "" {
+		name, err = url.PathUnescape(u.Opaque)
+	}
+	if volume := strings.TrimPrefix(name, "/"); filepath.VolumeName(volume) != "" {
+		name = volume // file:/C:/hooks.db
+	}
+	return filepath.FromSlash(name), err == nil && name != ""
 }
 
 // pool connects to PostgreSQL.

@@ -5,6 +5,9 @@ import (
 	"context"
 	"encoding/json"
 	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -314,6 +317,7 @@ func TestFieldNames(t *testing.T) {
 	require.Contains(t, fields("explain", "dlv_2_1_0"), "endpoint_id event_id event_type stored_at text url why")
 	require.Equal(t, "delivery_id endpoint_id event_id", fields("replay", "dlv_2_1_0"))
 	require.Equal(t, "complete dry_run hastened missed replayed", fields("recover"))
+	s.must(t, "endpoints", "disable", id)
 	require.Equal(t, "changes.action changes.actor changes.at changes.new.event_types changes.new.state changes.new.url changes.old.event_types changes.old.state changes.old.url changes.version",
 		fields("endpoints", "history", id))
 	require.Equal(t, "changed current", fields("migrate"))
@@ -346,4 +350,125 @@ func names(v any) []string {
 	}
 	walk("", v)
 	return slices.Sorted(maps.Keys(set))
+}
+
+// A URI that names no file makes none.
+func TestURIOfNoDatabase(t *testing.T) {
+	s := newShell(t)
+	dir := filepath.ToSlash(t.TempDir())
+	file := dir + "/my webhooks.db"
+	if dir[0] != '/' {
+		dir = "/" + dir // file:/C:/my%20webhooks.db
+	}
+	for _, uri := range []string{
+		"file:" + dir + "/my%20webhooks.db", "file://" + dir + "/my%20webhooks.db", "file://localhost" + dir + "/my%20webhooks.db?_pragma=cache_size(-1000)",
+	} {
+		s = s.with("HOOKPOST_STORE", "sqlite:"+uri)
+		s.refuses(t, exitTrouble, "there is no database "+uri+"; hookpost migrate makes one", "endpoints")
+		status, _, _ := s.call("migrate", "--check")
+		require.Equal(t, exitNo, status)
+		require.NoFileExists(t, file)
+		require.Contains(t, s.must(t, "migrate"), "are those of this version now")
+		require.FileExists(t, file)
+		require.Contains(t, s.must(t, "endpoints", "--json"), "[]")
+		require.NoError(t, os.Remove(file))
+	}
+	t.Chdir(filepath.Dir(file))
+	s.refuses(t, exitTrouble, "there is no database", "endpoints", "--store", "sqlite:file:webhooks.db")
+	require.NoFileExists(t, "webhooks.db")
+}
+
+// The statements as JSON are those without it.
+func TestMigrationsAsJSON(t *testing.T) {
+	s := newShell(t)
+	for _, args := range [][]string{{"--store", "postgres://", "--schema", "my hooks"}, {"--store", "postgres://"}, {"--store", "sqlite:x"}} {
+		var v struct{ Migrations []struct{ Name, SQL string } }
+		args = append([]string{"migrate", "--sql"}, args...)
+		s.json(t, &v, args...)
+		require.NotEmpty(t, v.Migrations)
+		statements := func(text string) string {
+			return strings.Join(strings.Fields(regexp.MustCompile(`(?m)--.*$`).ReplaceAllString(text, "")), " ")
+		}
+		all := ""
+		for _, m := range v.Migrations {
+			all += m.SQL + "\n"
+		}
+		require.Equal(t, statements(s.must(t, args...)), statements(all))
+	}
+}
+
+// What was set in Go is shown, and does not stand in the way of a change.
+func TestEndpointOfTheApplication(t *testing.T) {
+	s := newStore(t)
+	st, err := sqlite.Open(t.Context(), strings.TrimPrefix(s.env["HOOKPOST_STORE"], "sqlite:"), nil)
+	require.NoError(t, err)
+	keys, err := keyring.ParseKeys(s.env["HOOKPOST_KEYS"])
+	require.NoError(t, err)
+	ring, err := keyring.New(keys...)
+	require.NoError(t, err)
+	hooks, err := sender.New(st, &sender.Options{Keyring: ring, Lease: time.Minute})
+	require.NoError(t, err)
+	ep, _, err := hooks.CreateEndpoint(t.Context(), sender.EndpointSpec{
+		URL: "https://example.com/", EventTypes: []string{"*"}, Timeout: 30 * time.Second,
+		Headers: sender.Headers{"Authorization": "Bearer of-a-secret"},
+	})
+	require.NoError(t, err)
+	shorter := 20 * time.Second
+	_, err = hooks.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Timeout: &shorter, Headers: sender.Headers{"X-Shop": "1"}})
+	require.NoError(t, err)
+	require.NoError(t, st.Close())
+
+	s.must(t, "endpoints", "edit", ep.ID, "--description", "the shop")
+	shown := s.must(t, "endpoints", "show", ep.ID)
+	require.Regexp(t, `timeout +20s\n`, shown)
+	require.Regexp(t, `headers +Authorization, X-Shop\n`, shown)
+	var v struct {
+		TimeoutMillis int `json:"timeout_ms"`
+		Headers       []string
+	}
+	s.json(t, &v, "endpoints", "show", ep.ID)
+	require.Equal(t, 20_000, v.TimeoutMillis)
+	require.Equal(t, []string{"Authorization", "X-Shop"}, v.Headers)
+	history := s.must(t, "endpoints", "history", ep.ID)
+	require.Contains(t, history, `timeout "20s", headers "Authorization, X-Shop"`)
+	require.NotContains(t, history+shown, "of-a-secret")
+}
+
+// The first line of a history has nothing before it.
+func TestHistoryBegins(t *testing.T) {
+	s := newStore(t)
+	ep := s.id(t, "id", "endpoints", "create", "https://example.com/", "--events", "a")
+	s.must(t, "endpoints", "disable", ep)
+	var v struct{ Changes []map[string]any }
+	s.json(t, &v, "endpoints", "history", ep)
+	require.Len(t, v.Changes, 2)
+	require.NotContains(t, v.Changes[0], "old")
+	require.Equal(t, "enabled", v.Changes[1]["old"].(map[string]any)["state"])
+	require.Equal(t, "disabled", v.Changes[1]["new"].(map[string]any)["state"])
+}
+
+// A secret that could not be printed is lost, and that is said.
+func TestSecretThatIsNotPrinted(t *testing.T) {
+	for _, more := range [][]string{nil, {"--json"}} {
+		s := newStore(t)
+		var errs bytes.Buffer
+		args := append([]string{"endpoints", "create", "https://example.com/", "--events", "a"}, more...)
+		status := run(t.Context(), args, surroundings{
+			stdout: fullDisk{}, stderr: &errs, getenv: func(name string) string { return s.env[name] },
+		})
+		require.Equal(t, exitTrouble, status)
+		ep := strings.Fields(strings.Split(s.must(t, "endpoints"), "\n")[1])[0]
+		require.Contains(t, errs.String(), ep+" is registered, but its secret could not be printed (no space left); hookpost endpoints delete "+ep)
+		require.NotContains(t, errs.String(), "whsec_")
+	}
+}
+
+// An answer that is no text keeps its bytes.
+func TestBinaryAnswer(t *testing.T) {
+	v := newAttempt(&store.Attempt{ResponseBody: []byte("\xff\x00")})
+	require.Empty(t, v.ResponseBody)
+	require.Equal(t, []byte("\xff\x00"), v.ResponseBase64)
+	v = newAttempt(&store.Attempt{ResponseBody: []byte("text")})
+	require.Equal(t, "text", v.ResponseBody)
+	require.Nil(t, v.ResponseBase64)
 }

@@ -42,7 +42,7 @@ func (c *call) body(want content, required ...string) error {
 			faults = append(faults, fieldFault(f.name, "is there twice"))
 		case string(f.value) == "null":
 			faults = append(faults, fieldFault(f.name, "is null; leave the field out instead"))
-		case json.Unmarshal(f.value, into) != nil:
+		case json.Unmarshal(f.value, into) != nil, !isWritable(into):
 			faults = append(faults, fieldFault(f.name, "is not "+described(into)))
 		case !isText(into):
 			faults = append(faults, fieldFault(f.name, "contains a NUL"))
@@ -69,8 +69,20 @@ func fieldList(want content) string {
 
 // isText reports whether a store can look for a string that was read.
 func isText(into any) bool {
-	s, ok := into.(*string)
-	return !ok || store.IsText(*s)
+	switch s := into.(type) {
+	case *string:
+		return store.IsText(*s)
+	case **string:
+		return *s == nil || store.IsText(**s)
+	}
+	return true
+}
+
+// isWritable reports whether a time that was read can be written again, in UTC:
+// the year 10000 begins earlier in the east.
+func isWritable(into any) bool {
+	t, ok := into.(*time.Time)
+	return !ok || t.UTC().Year() >= 0 && t.UTC().Year() <= 9999
 }
 
 // described says what a field that is read into a variable must be.

@@ -65,10 +65,22 @@ func viewRecovery(r desk.Recovery) recoveryView {
 // recovery reads what to recover from the body.
 func (c *call) recovery() (r sender.Recovery, err error) {
 	var rate *int
+	var endpoint, eventType *string
 	if err := c.body(content{
-		"endpoint_id": &r.EndpointID, "type": &r.Type, "from": &r.From, "to": &r.To, "missed": &r.Missed, "rate": &rate,
+		"endpoint_id": &endpoint, "type": &eventType, "from": &r.From, "to": &r.To, "missed": &r.Missed, "rate": &rate,
 	}); err != nil {
 		return r, err
+	}
+	for name, text := range map[string]*string{"endpoint_id": endpoint, "type": eventType} {
+		if text != nil && *text == "" { // a variable that was not set must not recover everything
+			return r, problemOf(invalid, "", fieldFault(name, "is empty; leave the field out to select everything"))
+		}
+	}
+	if endpoint != nil {
+		r.EndpointID = *endpoint
+	}
+	if eventType != nil {
+		r.Type = *eventType
 	}
 	if rate != nil {
 		if r.Rate = *rate; r.Rate < 1 {

@@ -63,6 +63,7 @@ if (wait) {
   const again = async () => {
     try {
       const answer = await fetch(location.href, { headers: { Accept: "text/html" } });
+      if (answer.status >= 500) throw new Error(answer.statusText); // such as a proxy's while the application starts again
       if (!answer.ok) return;
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const fresh = page.querySelector("main");

@@ -32,9 +32,9 @@ import (
 
 func main() {
 	addr := flag.String("addr", "127.0.0.1:8088", "`address` of the page")
-	rate := flag.Float64("rate", 2, "events per second")
+	rate := flag.Float64("rate", 2, "events per second, 0.001 to 1000000")
 	flag.Parse()
-	if flag.NArg() > 0 || *rate <= 0 {
+	if _, ok := interval(*rate); flag.NArg() > 0 || !ok {
 		flag.Usage()
 		os.Exit(2)
 	}

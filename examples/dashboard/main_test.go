@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"io"
+	"math"
 	"net/http"
 	"regexp"
 	"strings"
@@ -48,4 +49,15 @@ func TestRun(t *testing.T) {
 	require.Contains(t, page("test~corner-shop/endpoints"), "A laptop")
 	cancel()
 	require.NoError(t, <-ended)
+}
+
+// A rate that no clock can keep is refused.
+func TestInterval(t *testing.T) {
+	for _, rate := range []float64{0, -1, 1e-12, 1e12, math.NaN(), math.Inf(1)} {
+		_, ok := interval(rate)
+		require.False(t, ok, "%g", rate)
+	}
+	every, ok := interval(2)
+	require.True(t, ok)
+	require.Equal(t, time.Second/2, every)
 }

@@ -34,7 +34,11 @@ var eventTypes = []sender.EventType{
 
 // trade sends events until ctx ends: mostly live ones, some of the test mode.
 func trade(ctx context.Context, hooks *sender.Sender, rate float64) error {
-	tick := time.NewTicker(time.Duration(float64(time.Second) / rate))
+	every, ok := interval(rate)
+	if !ok {
+		return fmt.Errorf("%g events per second can't be kept", rate)
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for n := 1; ; n++ {
 		mode := store.Live
@@ -57,6 +61,14 @@ func trade(ctx context.Context, hooks *sender.Sender, rate float64) error {
 			return ignore(ctx.Err(), context.Canceled)
 		}
 	}
+}
+
+// interval is the time between two events.
+func interval(rate float64) (every time.Duration, ok bool) {
+	if rate >= 0.001 && rate <= 1e6 {
+		return time.Duration(float64(time.Second) / rate), true
+	}
+	return 0, false
 }
 
 func ignore(err, target error) error {

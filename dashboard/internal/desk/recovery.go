@@ -16,6 +16,7 @@ import (
 
 const (
 	maxRunning = 16 // recoveries at once in this process
+	maxOwn     = 4  // of them of one tenant in one mode
 	maxKept    = 64 // that can be looked at, ended ones included
 )
 
@@ -51,8 +52,47 @@ type recoveries struct {
 func (rs *recoveries) open() { rs.ctx, rs.cancel = context.WithCancel(context.Background()) }
 
 func (rs *recoveries) close() {
-	rs.cancel()
+	rs.mu.Lock()
+	rs.cancel() // none is started from here on
+	rs.mu.Unlock()
 	rs.running.Wait()
+}
+
+// room returns store.ErrBusy if no recovery of the scope's can be started now. One
+// tenant can't take all there is.
+func (rs *recoveries) room(scope store.Scope) error {
+	running, own := 0, 0
+	for _, r := range rs.list {
+		if r.Running() {
+			running++
+			if r.Scope == scope {
+				own++
+			}
+		}
+	}
+	switch {
+	case own >= maxOwn:
+		return fmt.Errorf("%w: %d recoveries of this account are running; wait for one to end", store.ErrBusy, own)
+	case running >= maxRunning:
+		return fmt.Errorf("%w: %d recoveries are running; wait for one to end", store.ErrBusy, running)
+	}
+	return nil
+}
+
+// keep adds a recovery and forgets an ended one if there are many: the oldest of the
+// same scope, so that one tenant's do not push out others', else the oldest.
+func (rs *recoveries) keep(job *Recovery) {
+	rs.list = append(rs.list, job)
+	if len(rs.list) <= maxKept {
+		return
+	}
+	i := slices.IndexFunc(rs.list, func(r *Recovery) bool { return !r.Running() && r.Scope == job.Scope })
+	if i < 0 {
+		i = slices.IndexFunc(rs.list, func(r *Recovery) bool { return !r.Running() })
+	}
+	if i >= 0 {
+		rs.list = slices.Delete(rs.list, i, i+1)
+	}
 }
 
 // Count is what a recovery would take up, counted for a while: complete says that
@@ -91,24 +131,15 @@ func (d *Desk) StartRecovery(ctx context.Context, r sender.Recovery) (string, er
 	rs := &d.office.recoveries
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
-	running := 0
-	for _, other := range rs.list {
-		if other.Running() {
-			running++
-		}
-	}
-	if running >= maxRunning {
-		return "", fmt.Errorf("%w: %d recoveries are running; wait for one to end", store.ErrBusy, running)
+	if err := rs.room(d.Scope()); err != nil {
+		return "", err
 	}
 	if err := rs.ctx.Err(); err != nil {
 		return "", store.ErrClosed
 	}
 	run, cancel := context.WithCancel(sender.WithActor(rs.ctx, d.Actor))
 	job := &Recovery{ID: "rcv_" + rand.Text(), Scope: d.Scope(), Actor: d.Actor, What: r, Began: time.Now(), cancel: cancel}
-	rs.list = append(rs.list, job)
-	if i := slices.IndexFunc(rs.list, func(r *Recovery) bool { return !r.Running() }); len(rs.list) > maxKept && i >= 0 {
-		rs.list = slices.Delete(rs.list, i, i+1)
-	}
+	rs.keep(job)
 	r.Progress = func(done sender.RecoverReport) {
 		rs.mu.Lock()
 		defer rs.mu.Unlock()
