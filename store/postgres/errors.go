@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -37,6 +38,10 @@ const (
 	codeBadPassword     = "28P01"
 	codeBadRole         = "28000"
 	codeUnknownDatabase = "3D000"
+
+	// classConnection begins the codes by which poolers such as PgBouncer say that they
+	// have lost the server.
+	classConnection = "08"
 )
 
 // code returns the SQLSTATE of a server's error, whatever the driver, or "".
@@ -112,8 +117,9 @@ func maybeCommitted(err error) bool {
 		return !pgconn.SafeToRetry(err) && !ofContract(err)
 	case codeAdminShutdown, codeCrashShutdown:
 		return true // it can come between the commit and its answer
+	default:
+		return strings.HasPrefix(c, classConnection)
 	}
-	return false
 }
 
 // ofContract reports whether err is one of package store's already.
