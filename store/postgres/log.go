@@ -20,6 +20,12 @@ func pageSize(n, normal, most int) int {
 	return min(n, most)
 }
 
+// int4 is a number as an integer column takes it. What does not fit becomes the end
+// that is next to it.
+func int4[N int | int64](n N) int32 {
+	return int32(min(max(int64(n), math.MinInt32), math.MaxInt32))
+}
+
 const eventColumns = "e.num, e.id, e.type, e.created_at, e.stored_at, e.content_type, e.hash, e.refs::text, e.set_version, e.erased_at, coalesce(e.trace, '')"
 
 // fromEventByID finds the event of a scope, $1 and $2, by its id, $3. It is a range
@@ -428,7 +434,7 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 		t.add(" AND EXISTS (SELECT FROM hookpost.ref r WHERE r.tenant = ? AND r.mode = ? AND r.ref = ? AND r.event = e.num)", tenant, mode, p.Ref)
 	}
 	if p.Before != (store.DeliveryID{}) {
-		t.add(" AND (d.event, d.endpoint, d.round) < (?, ?, ?)", p.Before.Event, p.Before.Endpoint, p.Before.Round)
+		t.add(" AND (d.event, d.endpoint, d.round) < (?, ?, ?)", p.Before.Event, p.Before.Endpoint, int4(p.Before.Round))
 	}
 	if len(p.States) > 0 {
 		t.add(" AND (false")

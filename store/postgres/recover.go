@@ -54,7 +54,7 @@ func (s *Store) Cancel(ctx context.Context, scope store.Scope, id store.Delivery
 	}
 	return s.write(ctx, func(q querier) error {
 		_, err := q.exec(ctx, "SELECT FROM hookpost.delivery WHERE event = $1 AND endpoint = $2 AND round = $3 FOR UPDATE",
-			id.Event, id.Endpoint, int64(id.Round))
+			id.Event, id.Endpoint, int4(id.Round))
 		if err != nil {
 			return err
 		}
