@@ -54,7 +54,7 @@ func (s *Store) settle(ctx context.Context, all []store.Settlement) ([]store.Set
 	t.order(other)
 	var err error
 	if disables {
-		err = s.writeTx(ctx, func(tx pgx.Tx) error { return s.settleAndDisable(ctx, &t, tx, plain, other) })
+		err = s.writeTx(ctx, settingsWrite, func(tx pgx.Tx) error { return s.settleAndDisable(ctx, &t, tx, plain, other) })
 	} else {
 		err = s.pipeline(ctx, settingsWrite, func(b *batch) {
 			t.queue(b, plain, other)
