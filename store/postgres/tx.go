@@ -63,9 +63,10 @@ func wrongKind(tx any) error {
 		return fmt.Errorf("%w: %s interprets parameters itself; pass its inner transaction, tx.Tx", store.ErrInvalid, typ)
 	}
 	_, pool := tx.(interface{ SetMaxOpenConns(n int) }) // *sql.DB, and what embeds it
-	_, prepared := tx.(interface{ GetDBConn() (*sql.DB, error) })
+	_, prepared := tx.(interface{ GetDBConn() (*sql.DB, error) }) // gorm's
+	_, driver := tx.(interface{ DB() *sql.DB })                   // ent's
 	_, commits := tx.(interface{ Commit() error })
-	if pool || prepared && !commits {
+	if pool || (prepared || driver) && !commits {
 		return fmt.Errorf("%w: %T is a pool of connections and not a transaction", store.ErrInvalid, tx)
 	}
 	return nil
