@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -371,6 +372,9 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 		}
 		sp.end = min(sp.end, last)
 	}
+	// In one order and each once, so that there are few statements, whatever a visitor
+	// asks for.
+	states := slices.Compact(slices.Sorted(slices.Values(p.States)))
 	const fromDelivery = " FROM hookpost.delivery d"
 	const event = " JOIN hookpost.event e ON e.num = d.event JOIN hookpost.endpoint p ON p.num = d.endpoint"
 	const delivery = " JOIN hookpost.delivery d ON d.event = e.num JOIN hookpost.endpoint p ON p.num = d.endpoint"
@@ -409,7 +413,7 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 			[]any{tenant, mode, p.Ref},
 		}
 		order = " ORDER BY r.event DESC, d.endpoint DESC, d.round DESC"
-	case len(p.States) == 1 && p.States[0] == store.Exhausted:
+	case len(states) == 1 && states[0] == store.Exhausted:
 		way = trail{fromDelivery, event, " WHERE d.state = 4", "d.event", nil}
 	default:
 		way = trail{" FROM hookpost.event e", delivery, " WHERE e.tenant = ? AND e.mode = ?", "e.num", []any{tenant, mode}}
@@ -436,9 +440,9 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 	if p.Before != (store.DeliveryID{}) {
 		t.add(" AND (d.event, d.endpoint, d.round) < (?, ?, ?)", p.Before.Event, p.Before.Endpoint, int4(p.Before.Round))
 	}
-	if len(p.States) > 0 {
+	if len(states) > 0 {
 		t.add(" AND (false")
-		for _, st := range p.States {
+		for _, st := range states {
 			switch st {
 			case store.Pending:
 				t.add(" OR d.state <= 2 AND p.state <> 3")

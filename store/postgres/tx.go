@@ -62,7 +62,7 @@ func wrongKind(tx any) error {
 	if typ.PkgPath() == "github.com/uptrace/bun" {
 		return fmt.Errorf("%w: %s interprets parameters itself; pass its inner transaction, tx.Tx", store.ErrInvalid, typ)
 	}
-	_, pool := tx.(interface{ SetMaxOpenConns(n int) }) // *sql.DB, and what embeds it
+	_, pool := tx.(interface{ SetMaxOpenConns(n int) })           // *sql.DB, and what embeds it
 	_, prepared := tx.(interface{ GetDBConn() (*sql.DB, error) }) // gorm's
 	_, driver := tx.(interface{ DB() *sql.DB })                   // ent's
 	_, commits := tx.(interface{ Commit() error })
