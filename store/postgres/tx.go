@@ -20,7 +20,13 @@ import (
 // the store sees it: what is enqueued or erased through it is so if and only if tx
 // commits. No lock is taken but on the events' own ids, and by Erase on the events and
 // their deliveries: another Send of the same id waits for tx, for about 100 ms, and
-// one in another transaction until tx ends.
+// one in another transaction until tx ends. Results of attempts under way of what is
+// erased wait too, and with them others of the same process, so that a transaction that
+// has erased should end soon.
+//
+// Erase sees what tx sees. If that is REPEATABLE READ or SERIALIZABLE, a replay that was
+// asked for after it began stays pending, and is given up without an attempt once the
+// payload is gone.
 func (s *Store) Tx(tx pgx.Tx) store.Tx {
 	t := &storeTx{store: s}
 	if tx != nil {
