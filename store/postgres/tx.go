@@ -49,7 +49,7 @@ func (s *Store) SQLTx(tx interface {
 },
 ) store.Tx {
 	t := &storeTx{store: s, wrong: wrongKind(tx)}
-	if tx != nil {
+	if v := reflect.ValueOf(tx); tx != nil && (v.Kind() != reflect.Pointer || !v.IsNil()) {
 		t.q = sqlQuerier{s.text, tx}
 	}
 	return t
