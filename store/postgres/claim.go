@@ -95,7 +95,7 @@ func (s *Store) Claim(ctx context.Context, p store.ClaimParams) (store.Claims, e
 		return store.Claims{}, err
 	}
 	began := time.Now()
-	hot, low := s.hot.known(began)
+	hot, low := s.hot.known(began, func(num int64) int { return roomOf(p, num) })
 	args := []any{
 		p.After, int32(min(p.Limit, 100_000)), int64(p.Bytes), int32(min(p.DefaultRoom, 1<<30)), rooms, window, hot, low,
 		int32(min(endpoints, 1<<20)), p.Owner, micros(p.Lease),
@@ -141,15 +141,19 @@ type found struct {
 	due time.Time
 }
 
+// roomOf is how many deliveries of an endpoint a claim may take.
+func roomOf(p store.ClaimParams, num int64) int {
+	if room, ok := p.Room[num]; ok {
+		return room
+	}
+	return p.DefaultRoom
+}
+
 // cameTo reports whether the claim looked at what an endpoint has.
 func (c *claim) cameTo(p store.ClaimParams, num int64) bool {
-	room, ok := p.Room[num]
-	if !ok {
-		room = p.DefaultRoom
-	}
 	from, to := p.After, c.out.After
 	switch {
-	case room <= 0:
+	case roomOf(p, num) <= 0:
 		return false
 	case !c.out.More:
 		return true

@@ -45,8 +45,8 @@ type hotLane struct {
 const cooling = 0.999
 
 // known returns what the next claim may skip: endpoints, and the due time at which
-// each begins.
-func (h *hotLanes) known(now time.Time) (endpoints []int64, low []time.Time) {
+// each begins. Where it has no room it need not look at all.
+func (h *hotLanes) known(now time.Time, room func(endpoint int64) int) (endpoints []int64, low []time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	endpoints, low = []int64{}, []time.Time{}
@@ -55,7 +55,7 @@ func (h *hotLanes) known(now time.Time) (endpoints []int64, low []time.Time) {
 		h.choose()
 	}
 	for _, num := range h.hot {
-		if l := h.lanes[num]; l != nil && now.Sub(l.looked) < fullLook {
+		if l := h.lanes[num]; l != nil && (now.Sub(l.looked) < fullLook || room(num) <= 0) {
 			endpoints, low = append(endpoints, num), append(low, l.low)
 		}
 	}

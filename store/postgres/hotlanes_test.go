@@ -19,12 +19,14 @@ func TestAllOfHotLanesIsLookedAt(t *testing.T) {
 	for num := range int64(lanes) {
 		h.claimed(slices.Repeat([]found{{Claimed: store.Claimed{ID: store.DeliveryID{Endpoint: num}}, due: now}}, 2*hotAfter))
 	}
+	full := func(int64) int { return 0 }
+	room := func(int64) int { return 1 }
 	whole := make(map[int64]int)
 	const seconds = 10
 	for k := range seconds * lanes { // each once a second
 		now = now.Add(time.Second / lanes)
 		num := int64(k % lanes)
-		skipped, _ := h.known(now)
+		skipped, _ := h.known(now, room)
 		if !slices.Contains(skipped, num) {
 			whole[num]++
 		}
@@ -34,8 +36,12 @@ func TestAllOfHotLanesIsLookedAt(t *testing.T) {
 	for num := range int64(lanes) {
 		require.GreaterOrEqual(t, whole[num], seconds-1, num)
 	}
-	skipped, _ := h.known(now)
+	skipped, _ := h.known(now, room)
 	require.NotEmpty(t, skipped, "in between what was taken is skipped")
+	skipped, _ = h.known(now.Add(time.Minute), full)
+	require.Len(t, skipped, lanes, "there is nothing to look for where there is no room")
+	skipped, _ = h.known(now.Add(time.Minute), room)
+	require.Empty(t, skipped)
 }
 
 func TestCameTo(t *testing.T) {
