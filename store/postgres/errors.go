@@ -118,8 +118,15 @@ func maybeCommitted(err error) bool {
 	case codeAdminShutdown, codeCrashShutdown:
 		return true // it can come between the commit and its answer
 	default:
-		return strings.HasPrefix(c, classConnection)
+		return strings.HasPrefix(c, classConnection) && !hadNoServer(err)
 	}
+}
+
+// hadNoServer reports whether PgBouncer says that it had no connection to pass a
+// request on to. It names the setting that made it give up.
+func hadNoServer(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (strings.Contains(e.Message, "server_login_retry") || strings.Contains(e.Message, "query_wait_timeout"))
 }
 
 // ofContract reports whether err is one of package store's already.

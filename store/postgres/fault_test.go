@@ -111,20 +111,26 @@ func TestLostAnswerOfSettle(t *testing.T) {
 }
 
 // The server goes away during the commit, and a pooler in between says so, as
-// PgBouncer does.
+// PgBouncer does. Where it says that it had no server nothing was committed.
 func TestPoolerLosesTheServer(t *testing.T) {
-	var cut atomic.Bool
-	const fatal = "SFATAL\x00VFATAL\x00C08P01\x00Mserver conn crashed?\x00\x00"
-	message := append(binary.BigEndian.AppendUint32([]byte{'E'}, uint32(4+len(fatal))), fatal...)
-	st, _, _ := open(t, cuttable(&cut, message...))
-	p := store.EnqueueParams{Events: []store.NewEvent{event(t, st, "evt_0", endpoint(t, st, "ep_1"))}}
-	_, err := st.Enqueue(t.Context(), p) // prepares the statement
-	require.NoError(t, err)
-	p.Events[0].ID = "evt_1"
-	cut.Store(true)
-	_, err = st.Enqueue(t.Context(), p)
-	require.ErrorContains(t, err, "server conn crashed?")
-	require.ErrorIs(t, err, store.ErrUnknownCommit)
+	for text, unknown := range map[string]bool{
+		"server conn crashed?": true,
+		"server login has been failing, try again later (server_login_retry)": false,
+		"query_wait_timeout": false,
+	} {
+		var cut atomic.Bool
+		fatal := "SFATAL\x00VFATAL\x00C08P01\x00M" + text + "\x00\x00"
+		message := append(binary.BigEndian.AppendUint32([]byte{'E'}, uint32(4+len(fatal))), fatal...)
+		st, _, _ := open(t, cuttable(&cut, message...))
+		p := store.EnqueueParams{Events: []store.NewEvent{event(t, st, "evt_0", endpoint(t, st, "ep_1"))}}
+		_, err := st.Enqueue(t.Context(), p) // prepares the statement
+		require.NoError(t, err)
+		p.Events[0].ID = "evt_1"
+		cut.Store(true)
+		_, err = st.Enqueue(t.Context(), p)
+		require.ErrorContains(t, err, text)
+		require.Equal(t, unknown, errors.Is(err, store.ErrUnknownCommit), text)
+	}
 }
 
 // A backend that is killed before the commit: the caller can't tell it from the
