@@ -4,6 +4,8 @@ import (
 	"context"
 	"testing"
 
+	"entgo.io/ent/dialect"
+	entsql "entgo.io/ent/dialect/sql"
 	"github.com/jmoiron/sqlx"
 	"github.com/stretchr/testify/require"
 	"github.com/uptrace/bun"
@@ -187,6 +189,7 @@ func TestPoolIsNoTransaction(t *testing.T) {
 		"database/sql":       w.store.SQLTx(db),
 		"sqlx":               w.store.SQLTx(sqlx.NewDb(db, "pgx")),
 		"gorm that prepares": w.store.SQLTx(prepares.Statement.ConnPool),
+		"ent":                w.store.SQLTx(entsql.OpenDB(dialect.Postgres, db)),
 	} {
 		_, err := w.hooks.SendTx(ctx, tx, order("1"))
 		require.ErrorIs(t, err, store.ErrInvalid, name)

@@ -94,7 +94,8 @@ func (s *Store) Claim(ctx context.Context, p store.ClaimParams) (store.Claims, e
 	if err != nil {
 		return store.Claims{}, err
 	}
-	hot, low := s.hot.known(time.Now())
+	began := time.Now()
+	hot, low := s.hot.known(began, func(num int64) int { return roomOf(p, num) })
 	args := []any{
 		p.After, int32(min(p.Limit, 100_000)), int64(p.Bytes), int32(min(p.DefaultRoom, 1<<30)), rooms, window, hot, low,
 		int32(min(endpoints, 1<<20)), p.Owner, micros(p.Lease),
@@ -106,6 +107,7 @@ func (s *Store) Claim(ctx context.Context, p store.ClaimParams) (store.Claims, e
 	}
 	c.order(p.After)
 	s.hot.claimed(c.found)
+	s.hot.cameTo(began, func(num int64) bool { return c.cameTo(p, num) })
 	s.dead.met(c.dead)
 	return c.out, nil
 }
@@ -137,6 +139,30 @@ type claim struct {
 type found struct {
 	store.Claimed
 	due time.Time
+}
+
+// roomOf is how many deliveries of an endpoint a claim may take.
+func roomOf(p store.ClaimParams, num int64) int {
+	if room, ok := p.Room[num]; ok {
+		return room
+	}
+	return p.DefaultRoom
+}
+
+// cameTo reports whether the claim looked at what an endpoint has.
+func (c *claim) cameTo(p store.ClaimParams, num int64) bool {
+	from, to := p.After, c.out.After
+	switch {
+	case roomOf(p, num) <= 0:
+		return false
+	case !c.out.More:
+		return true
+	case from < to:
+		return from < num && num <= to
+	case from == to && len(c.found) == 0:
+		return false // it may have come to none
+	}
+	return num > from || num <= to
 }
 
 // order puts what was found into the order of the contract. It is cheaper here than

@@ -119,10 +119,10 @@ func (s *Store) read(ctx context.Context, f func(q querier) error) error {
 
 // write runs f in a transaction of several round trips.
 func (s *Store) write(ctx context.Context, f func(q querier) error) error {
-	return s.writeTx(ctx, func(tx pgx.Tx) error { return f(pgxQuerier{s.text, tx}) })
+	return s.writeTx(ctx, settingsWrite, func(tx pgx.Tx) error { return f(pgxQuerier{s.text, tx}) })
 }
 
-func (s *Store) writeTx(ctx context.Context, f func(tx pgx.Tx) error) error {
+func (s *Store) writeTx(ctx context.Context, settings string, f func(tx pgx.Tx) error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
@@ -132,7 +132,7 @@ func (s *Store) writeTx(ctx context.Context, f func(tx pgx.Tx) error) error {
 		return explainConnect(ctx, err)
 	}
 	defer conn.Release()
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; " + settingsWrite})
+	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; " + settings})
 	if err != nil {
 		return explain(ctx, err)
 	}
@@ -165,8 +165,16 @@ func (b *batch) addExec(text string, n *int, args ...any) {
 }
 
 // pipeline runs what fill queues in one round trip and one transaction, in which
-// each statement sees what was committed before it began.
+// each statement sees what was committed before it began. Where transactions have
+// another isolation by default it takes more round trips: only BEGIN can say so.
 func (s *Store) pipeline(ctx context.Context, settings string, fill func(b *batch)) error {
+	if s.fixedViews {
+		return s.writeTx(ctx, settings, func(tx pgx.Tx) error {
+			b := &batch{text: s.text}
+			fill(b)
+			return tx.SendBatch(ctx, &b.Batch).Close()
+		})
+	}
 	if err := s.enter(); err != nil {
 		return err
 	}

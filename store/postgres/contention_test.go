@@ -7,11 +7,48 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/stretchr/testify/require"
 
 	"github.com/hookpost/hookpost/store"
 	"github.com/hookpost/hookpost/store/postgres"
 )
+
+// What a statement waited for it sees, whatever isolation the database or the role
+// gives transactions by default.
+func TestDefaultIsolation(t *testing.T) {
+	for _, level := range []string{"repeatable read", "serializable"} {
+		t.Run(level, func(t *testing.T) {
+			st, pool, opts := open(t, named(t.Name()), func(c *pgxpool.Config) {
+				c.ConnConfig.RuntimeParams["default_transaction_isolation"] = level
+			})
+			ep := endpoint(t, st, "ep_1")
+			_, err := st.Enqueue(t.Context(), store.EnqueueParams{Events: events(t, st, "evt_", 2, ep)})
+			require.NoError(t, err)
+			c, err := st.Claim(t.Context(), store.ClaimParams{Lease: time.Minute, Limit: 2, DefaultRoom: 2})
+			require.NoError(t, err)
+			retry := success(c.Deliveries[1])
+			retry.Verdict, retry.Attempt.Outcome = store.Retry, store.AttemptFailed
+
+			tx := begin(t, pool, pgx.ReadCommitted)
+			_, err = tx.Exec(t.Context(), "UPDATE "+opts.Schema+".delivery SET reason = 'seen'")
+			require.NoError(t, err)
+			done := make(chan error, 1)
+			go func() {
+				_, err := st.Settle(t.Context(), []store.Settlement{success(c.Deliveries[0]), retry})
+				done <- err
+			}()
+			waiting(t, t.Name())
+			require.NoError(t, tx.Commit(t.Context()))
+			require.NoError(t, <-done)
+			ds, err := st.Deliveries(t.Context(), scope, store.DeliveryQuery{})
+			require.NoError(t, err)
+			require.Equal(t, 1, ds[0].Failures)
+			require.Equal(t, store.Delivered, ds[1].State)
+		})
+	}
+}
 
 // Batches of all kinds of results for the same endpoints, from two processes at
 // once and beside edits of the endpoints, wait for each other and never for ever.

@@ -23,7 +23,9 @@
 // affair (default_query_exec_mode in its DSN): the default, cache_statement, is the
 // fastest and right for direct connections and for PgBouncer 1.21 or later with
 // max_prepared_statements set; other proxies need "exec", or "simple_protocol" if
-// they cannot do better.
+// they cannot do better. Where the database or the role has another
+// default_transaction_isolation than read committed, calls that write take three
+// round trips.
 //
 // A Sender needs few connections: claims, commits of Send and of results each use
 // one at a time, upkeep one more. A pool of 4 to 8 for each process serves well, and

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
@@ -37,6 +38,10 @@ const (
 	codeBadPassword     = "28P01"
 	codeBadRole         = "28000"
 	codeUnknownDatabase = "3D000"
+
+	// classConnection begins the codes by which poolers such as PgBouncer say that they
+	// have lost the server.
+	classConnection = "08"
 )
 
 // code returns the SQLSTATE of a server's error, whatever the driver, or "".
@@ -112,8 +117,16 @@ func maybeCommitted(err error) bool {
 		return !pgconn.SafeToRetry(err) && !ofContract(err)
 	case codeAdminShutdown, codeCrashShutdown:
 		return true // it can come between the commit and its answer
+	default:
+		return strings.HasPrefix(c, classConnection) && !hadNoServer(err)
 	}
-	return false
+}
+
+// hadNoServer reports whether PgBouncer says that it had no connection to pass a
+// request on to. It names the setting that made it give up.
+func hadNoServer(err error) bool {
+	var e *pgconn.PgError
+	return errors.As(err, &e) && (strings.Contains(e.Message, "server_login_retry") || strings.Contains(e.Message, "query_wait_timeout"))
 }
 
 // ofContract reports whether err is one of package store's already.

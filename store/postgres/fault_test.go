@@ -2,6 +2,7 @@ package postgres_test
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
@@ -18,7 +19,8 @@ import (
 // wire breaks a connection when a test says so.
 type wire struct {
 	net.Conn
-	cut *atomic.Bool
+	cut     *atomic.Bool
+	instead []byte // the last that is heard
 }
 
 var errCut = errors.New("connection cut by the test")
@@ -28,18 +30,22 @@ func (w wire) Read(p []byte) (int, error) {
 	n, err := w.Conn.Read(p)
 	if w.cut.CompareAndSwap(true, false) {
 		_ = w.Close()
+		if len(w.instead) > 0 {
+			return copy(p, w.instead), nil
+		}
 		return 0, errCut
 	}
 	return n, err
 }
 
-// cuttable makes a pool's next answer after cut is set get lost.
-func cuttable(cut *atomic.Bool) func(*pgxpool.Config) {
+// cuttable makes a pool's next answer after cut is set get lost. Something else may
+// come instead, before the connection ends.
+func cuttable(cut *atomic.Bool, instead ...byte) func(*pgxpool.Config) {
 	return func(c *pgxpool.Config) {
 		dial := c.ConnConfig.DialFunc
 		c.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
-			return wire{conn, cut}, err
+			return wire{conn, cut, instead}, err
 		}
 	}
 }
@@ -101,6 +107,29 @@ func TestLostAnswerOfSettle(t *testing.T) {
 		require.NoError(t, err)
 		require.False(t, d.InFlight)
 		require.Equal(t, i, d.Failures, "counted once")
+	}
+}
+
+// The server goes away during the commit, and a pooler in between says so, as
+// PgBouncer does. Where it says that it had no server nothing was committed.
+func TestPoolerLosesTheServer(t *testing.T) {
+	for text, unknown := range map[string]bool{
+		"server conn crashed?": true,
+		"server login has been failing, try again later (server_login_retry)": false,
+		"query_wait_timeout": false,
+	} {
+		var cut atomic.Bool
+		fatal := "SFATAL\x00VFATAL\x00C08P01\x00M" + text + "\x00\x00"
+		message := append(binary.BigEndian.AppendUint32([]byte{'E'}, uint32(4+len(fatal))), fatal...)
+		st, _, _ := open(t, cuttable(&cut, message...))
+		p := store.EnqueueParams{Events: []store.NewEvent{event(t, st, "evt_0", endpoint(t, st, "ep_1"))}}
+		_, err := st.Enqueue(t.Context(), p) // prepares the statement
+		require.NoError(t, err)
+		p.Events[0].ID = "evt_1"
+		cut.Store(true)
+		_, err = st.Enqueue(t.Context(), p)
+		require.ErrorContains(t, err, text)
+		require.Equal(t, unknown, errors.Is(err, store.ErrUnknownCommit), text)
 	}
 }
 

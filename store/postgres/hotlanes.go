@@ -15,7 +15,7 @@ const (
 	maxHot = 16
 	// maxCounted bounds the endpoints that are counted.
 	maxCounted = 10_000
-	// fullLook is how often claims look at everything.
+	// fullLook is how often claims look at all of an endpoint.
 	fullLook = time.Second
 )
 
@@ -25,17 +25,19 @@ const (
 // would read them all again.
 //
 // Rows can appear behind that time: of a transaction that committed late, or given
-// back by another process. So once a second one claim looks at everything.
+// back by another process. So once a second a claim looks at all of an endpoint: the
+// next one that comes to it, since its bounds end a claim before it has come to all.
 type hotLanes struct {
 	mu     sync.Mutex
 	lanes  map[int64]*hotLane
 	hot    []int64   // the busiest
-	looked time.Time // everything, last
+	chosen time.Time // when they were
 }
 
 type hotLane struct {
-	taken float64 // lately; see cooling
-	low   time.Time
+	taken  float64 // lately; see cooling
+	low    time.Time
+	looked time.Time // at all of it, last
 }
 
 // cooling is what remains of a count after a second. What is taken from an endpoint
@@ -43,18 +45,17 @@ type hotLane struct {
 const cooling = 0.999
 
 // known returns what the next claim may skip: endpoints, and the due time at which
-// each begins.
-func (h *hotLanes) known(now time.Time) (endpoints []int64, low []time.Time) {
+// each begins. Where it has no room it need not look at all.
+func (h *hotLanes) known(now time.Time, room func(endpoint int64) int) (endpoints []int64, low []time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	endpoints, low = []int64{}, []time.Time{}
-	if now.Sub(h.looked) >= fullLook {
-		h.looked = now
+	if now.Sub(h.chosen) >= fullLook {
+		h.chosen = now
 		h.choose()
-		return endpoints, low
 	}
 	for _, num := range h.hot {
-		if l := h.lanes[num]; l != nil {
+		if l := h.lanes[num]; l != nil && (now.Sub(l.looked) < fullLook || room(num) <= 0) {
 			endpoints, low = append(endpoints, num), append(low, l.low)
 		}
 	}
@@ -96,6 +97,17 @@ func (h *hotLanes) claimed(ds []found) {
 		}
 		l.taken++
 		l.low = d.due
+	}
+}
+
+// cameTo notes to which endpoints a claim came that skipped what was known at now.
+func (h *hotLanes) cameTo(now time.Time, came func(endpoint int64) bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, num := range h.hot {
+		if l := h.lanes[num]; l != nil && now.Sub(l.looked) >= fullLook && came(num) {
+			l.looked = now
+		}
 	}
 }
 

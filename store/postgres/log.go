@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -18,6 +19,12 @@ func pageSize(n, normal, most int) int {
 		return normal
 	}
 	return min(n, most)
+}
+
+// int4 is a number as an integer column takes it. What does not fit becomes the end
+// that is next to it.
+func int4[N int | int64](n N) int32 {
+	return int32(min(max(int64(n), math.MinInt32), math.MaxInt32))
 }
 
 const eventColumns = "e.num, e.id, e.type, e.created_at, e.stored_at, e.content_type, e.hash, e.refs::text, e.set_version, e.erased_at, coalesce(e.trace, '')"
@@ -365,6 +372,9 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 		}
 		sp.end = min(sp.end, last)
 	}
+	// In one order and each once, so that there are few statements, whatever a visitor
+	// asks for.
+	states := slices.Compact(slices.Sorted(slices.Values(p.States)))
 	const fromDelivery = " FROM hookpost.delivery d"
 	const event = " JOIN hookpost.event e ON e.num = d.event JOIN hookpost.endpoint p ON p.num = d.endpoint"
 	const delivery = " JOIN hookpost.delivery d ON d.event = e.num JOIN hookpost.endpoint p ON p.num = d.endpoint"
@@ -403,7 +413,7 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 			[]any{tenant, mode, p.Ref},
 		}
 		order = " ORDER BY r.event DESC, d.endpoint DESC, d.round DESC"
-	case len(p.States) == 1 && p.States[0] == store.Exhausted:
+	case len(states) == 1 && states[0] == store.Exhausted:
 		way = trail{fromDelivery, event, " WHERE d.state = 4", "d.event", nil}
 	default:
 		way = trail{" FROM hookpost.event e", delivery, " WHERE e.tenant = ? AND e.mode = ?", "e.num", []any{tenant, mode}}
@@ -428,11 +438,11 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 		t.add(" AND EXISTS (SELECT FROM hookpost.ref r WHERE r.tenant = ? AND r.mode = ? AND r.ref = ? AND r.event = e.num)", tenant, mode, p.Ref)
 	}
 	if p.Before != (store.DeliveryID{}) {
-		t.add(" AND (d.event, d.endpoint, d.round) < (?, ?, ?)", p.Before.Event, p.Before.Endpoint, p.Before.Round)
+		t.add(" AND (d.event, d.endpoint, d.round) < (?, ?, ?)", p.Before.Event, p.Before.Endpoint, int4(p.Before.Round))
 	}
-	if len(p.States) > 0 {
+	if len(states) > 0 {
 		t.add(" AND (false")
-		for _, st := range p.States {
+		for _, st := range states {
 			switch st {
 			case store.Pending:
 				t.add(" OR d.state <= 2 AND p.state <> 3")

@@ -65,6 +65,8 @@ type Store struct {
 	notify  notifier
 	spare   sync.Pool // of *[]byte: buffers for bodies in Enqueue
 
+	fixedViews bool // by default, transactions are not READ COMMITTED
+
 	hot       hotLanes
 	dead      deadLanes
 	waiting   lookout // deliveries that wait for their retry
@@ -131,11 +133,12 @@ func (s *Store) check(ctx context.Context) error {
 	var readOnly bool
 	var lacks *string
 	err = conn.QueryRow(ctx, `SELECT pg_is_in_recovery() OR current_setting('default_transaction_read_only')::boolean,
+		current_setting('default_transaction_isolation') IN ('repeatable read', 'serializable'),
 		(SELECT string_agg(c.relname, ', ' ORDER BY c.relname) FROM pg_class c
 		 WHERE c.relnamespace = (SELECT n.oid FROM pg_namespace n WHERE n.nspname = $1) AND CASE c.relkind
 		 WHEN 'r' THEN NOT (has_table_privilege(c.oid, 'SELECT') AND (c.relname = 'migration' OR has_table_privilege(c.oid, 'INSERT')
 			AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')))
-		 WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE') ELSE false END)`, s.schema).Scan(&readOnly, &lacks)
+		 WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE') ELSE false END)`, s.schema).Scan(&readOnly, &s.fixedViews, &lacks)
 	switch {
 	case err != nil:
 		return explain(ctx, err)

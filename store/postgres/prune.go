@@ -44,7 +44,7 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (n int,
 		return 0, s.read(ctx, func(querier) error { return ctx.Err() })
 	}
 	forgotTo, erasedTo, silencedTo := s.outdated.begin(time.Now())
-	err = s.writeTx(ctx, func(tx pgx.Tx) error {
+	err = s.writeTx(ctx, settingsWrite, func(tx pgx.Tx) error {
 		q := pgxQuerier{s.text, tx}
 		n = 0
 		if r.Log > 0 {

@@ -54,7 +54,7 @@ func (s *Store) Cancel(ctx context.Context, scope store.Scope, id store.Delivery
 	}
 	return s.write(ctx, func(q querier) error {
 		_, err := q.exec(ctx, "SELECT FROM hookpost.delivery WHERE event = $1 AND endpoint = $2 AND round = $3 FOR UPDATE",
-			id.Event, id.Endpoint, int64(id.Round))
+			id.Event, id.Endpoint, int4(id.Round))
 		if err != nil {
 			return err
 		}
@@ -184,10 +184,18 @@ func loadCandidates(ctx context.Context, q querier, events []candidate, only int
 		return nil
 	}
 	if !dryRun {
-		_, err := q.exec(ctx, "SELECT FROM hookpost.event WHERE num = ANY ($1::bigint[]) ORDER BY num FOR NO KEY UPDATE", nums)
+		locked := make([]int64, 0, len(nums)) // without what was erased or pruned since it was read
+		err := q.query(ctx, "SELECT num FROM hookpost.event WHERE num = ANY ($1::bigint[]) AND erased_at IS NULL ORDER BY num FOR NO KEY UPDATE",
+			[]any{nums}, func(scan scanner) error {
+				var num int64
+				err := scan(&num)
+				locked = append(locked, num)
+				return err
+			})
 		if err != nil {
 			return err
 		}
+		nums = locked
 	}
 	return q.query(ctx, `SELECT d.event, d.endpoint, d.round, d.state, d.failures, l.state FROM hookpost.delivery d JOIN hookpost.lane l ON l.endpoint = d.endpoint
 		WHERE d.event = ANY ($1::bigint[]) AND ($2::bigint = 0 OR d.endpoint = $2::bigint) ORDER BY d.event, d.endpoint, d.round`,

@@ -54,7 +54,7 @@ func (s *Store) settle(ctx context.Context, all []store.Settlement) ([]store.Set
 	t.order(other)
 	var err error
 	if disables {
-		err = s.writeTx(ctx, func(tx pgx.Tx) error { return s.settleAndDisable(ctx, &t, tx, plain, other) })
+		err = s.writeTx(ctx, settingsWrite, func(tx pgx.Tx) error { return s.settleAndDisable(ctx, &t, tx, plain, other) })
 	} else {
 		err = s.pipeline(ctx, settingsWrite, func(b *batch) {
 			t.queue(b, plain, other)
@@ -185,8 +185,8 @@ func (t *settler) plainArgs(indexes []int) []any {
 	)
 	for k, i := range indexes {
 		s := &t.all[i]
-		events[k], endpoints[k], rounds[k] = s.ID.Event, s.ID.Endpoint, int32(s.ID.Round)
-		tokens[k], ns[k], statuses[k] = int32(s.Token), int32(s.Attempt.N), int32(s.Attempt.Status)
+		events[k], endpoints[k], rounds[k] = s.ID.Event, s.ID.Endpoint, int4(s.ID.Round)
+		tokens[k], ns[k], statuses[k] = int4(s.Token), int4(s.Attempt.N), int4(s.Attempt.Status)
 		agos[k], tooks[k], urls[k], quiet[k] = micros(s.Ago), micros(s.Attempt.Took), toText(s.Attempt.URL), s.Quiet
 	}
 	return []any{events, endpoints, rounds, tokens, ns, statuses, agos, tooks, urls, quiet}
@@ -205,14 +205,14 @@ func (t *settler) otherArgs(indexes []int) []any {
 	)
 	for k, i := range indexes {
 		s := &t.all[i]
-		ords[k], events[k], endpoints[k], rounds[k] = int32(i), s.ID.Event, s.ID.Endpoint, int32(s.ID.Round)
-		tokens[k], verdicts[k], delays[k], holds[k] = int32(s.Token), int16(s.Verdict), micros(s.Delay), micros(s.Hold)
+		ords[k], events[k], endpoints[k], rounds[k] = int32(i), s.ID.Event, s.ID.Endpoint, int4(s.ID.Round)
+		tokens[k], verdicts[k], delays[k], holds[k] = int4(s.Token), int16(s.Verdict), micros(s.Delay), micros(s.Hold)
 		reasons[k], quiet[k], agos[k] = toText(s.Reason), s.Quiet, micros(s.Ago)
 		if s.Attempt == nil {
 			continue
 		}
 		a := s.Logged()
-		ns[k], statuses[k], tooks[k], outcomes[k] = int32(a.N), int32(a.Status), micros(a.Took), int16(a.Outcome)
+		ns[k], statuses[k], tooks[k], outcomes[k] = int4(a.N), int4(a.Status), micros(a.Took), int16(a.Outcome)
 		urls[k], classes[k], errs[k] = toText(a.URL), toText(a.Class), toText(a.Error)
 		headers[k], bodies[k] = a.ResponseHeader, a.ResponseBody
 	}

@@ -20,7 +20,13 @@ import (
 // the store sees it: what is enqueued or erased through it is so if and only if tx
 // commits. No lock is taken but on the events' own ids, and by Erase on the events and
 // their deliveries: another Send of the same id waits for tx, for about 100 ms, and
-// one in another transaction until tx ends.
+// one in another transaction until tx ends. Results of attempts under way of what is
+// erased wait too, and with them others of the same process, so that a transaction that
+// has erased should end soon.
+//
+// Erase sees what tx sees. If that is REPEATABLE READ or SERIALIZABLE, a replay that was
+// asked for after it began stays pending, and is given up without an attempt once the
+// payload is gone.
 func (s *Store) Tx(tx pgx.Tx) store.Tx {
 	t := &storeTx{store: s}
 	if tx != nil {
@@ -43,7 +49,7 @@ func (s *Store) SQLTx(tx interface {
 },
 ) store.Tx {
 	t := &storeTx{store: s, wrong: wrongKind(tx)}
-	if tx != nil {
+	if v := reflect.ValueOf(tx); tx != nil && (v.Kind() != reflect.Pointer || !v.IsNil()) {
 		t.q = sqlQuerier{s.text, tx}
 	}
 	return t
@@ -62,10 +68,11 @@ func wrongKind(tx any) error {
 	if typ.PkgPath() == "github.com/uptrace/bun" {
 		return fmt.Errorf("%w: %s interprets parameters itself; pass its inner transaction, tx.Tx", store.ErrInvalid, typ)
 	}
-	_, pool := tx.(interface{ SetMaxOpenConns(n int) }) // *sql.DB, and what embeds it
-	_, prepared := tx.(interface{ GetDBConn() (*sql.DB, error) })
+	_, pool := tx.(interface{ SetMaxOpenConns(n int) })           // *sql.DB, and what embeds it
+	_, prepared := tx.(interface{ GetDBConn() (*sql.DB, error) }) // gorm's
+	_, driver := tx.(interface{ DB() *sql.DB })                   // ent's
 	_, commits := tx.(interface{ Commit() error })
-	if pool || prepared && !commits {
+	if pool || (prepared || driver) && !commits {
 		return fmt.Errorf("%w: %T is a pool of connections and not a transaction", store.ErrInvalid, tx)
 	}
 	return nil

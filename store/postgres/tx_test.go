@@ -106,6 +106,10 @@ func TestClosedTx(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrInvalid)
 	_, err = st.SQLTx(nil).EndpointSet(t.Context(), scope)
 	require.ErrorIs(t, err, store.ErrInvalid)
+	var none *sql.Tx // as BeginTx returns it with an error
+	_, err = st.SQLTx(none).EndpointSet(t.Context(), scope)
+	require.ErrorIs(t, err, store.ErrInvalid)
+	require.ErrorContains(t, err, "is nil")
 
 	failed := begin(t, pool, "")
 	_, err = failed.Exec(t.Context(), "SELECT 1/0")
