@@ -85,7 +85,7 @@ func New(st store.Store, o *Options) (*Sender, error) {
 	s.lanes = newLanes(cfg.MaxInFlight)
 	s.observe = newObserving(cfg.Observer, s.log)
 	s.counts = newCounters()
-	s.enqueue = &enqueuer{st: st, observe: s.observe, owner: cfg.owner, lease: cfg.Lease}
+	s.enqueue = &enqueuer{st: st, observe: s.observe, lease: cfg.Lease}
 	s.trouble = &trouble{log: s.log}
 	s.settler = newSettler(s)
 	s.workers = newWorkers(s)
