@@ -44,8 +44,18 @@ type settler struct {
 }
 
 type report struct {
-	job *job
-	store.Settlement
+	job              *job
+	store.Settlement           // as of known
+	known            time.Time // when it was handed over
+}
+
+// at returns the settlement with its durations as of now: Ago counts back to when the
+// attempt began, Delay and Hold from when it ended, however long the store was away.
+func (r *report) at(now time.Time) store.Settlement {
+	s, late := r.Settlement, now.Sub(r.known)
+	s.Ago += late
+	s.Delay, s.Hold = max(0, s.Delay-late), max(0, s.Hold-late)
+	return s
 }
 
 func newSettler(s *Sender) *settler {
@@ -58,9 +68,10 @@ func (t *settler) put(j *job, s store.Settlement) {
 	if s.Attempt != nil {
 		s.Attempt.N = j.Attempt
 	}
+	now := time.Now()
 	t.open.Add(1)
 	t.mu.Lock()
-	t.pending = append(t.pending, report{job: j, Settlement: s})
+	t.pending = append(t.pending, report{job: j, Settlement: s, known: now})
 	t.mu.Unlock()
 	select {
 	case t.kick <- struct{}{}:
@@ -176,11 +187,11 @@ func (t *settler) alone(ctx context.Context, batch []report) []report {
 // commit records a batch in one commit, and reports whether that is over with.
 func (t *settler) commit(ctx context.Context, batch []report) bool {
 	settlements := make([]store.Settlement, len(batch))
+	began := time.Now()
 	for i := range batch {
-		settlements[i] = batch[i].Settlement
+		settlements[i] = batch[i].at(began)
 	}
 	t.within.start(settleTimeout)
-	began := time.Now()
 	results, err := t.s.st.Settle(t.within.ctx, settlements)
 	t.within.spent = t.within.spent || err != nil
 	t.within = t.within.next(ctx)
