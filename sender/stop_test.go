@@ -310,3 +310,16 @@ func TestStopJustBeforeAClaim(t *testing.T) {
 		require.True(t, s.lanes.idle())
 	})
 }
+
+// A Stop without any time that has nothing to wait for has nothing to complain of.
+func TestStopAtOnceOfAnIdleSender(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 50 {
+			s := b.start(b.mem, Options{})
+			b.pass(time.Second)
+			require.NoError(t, s.Stop(ended))
+		}
+	})
+}
