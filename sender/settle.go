@@ -31,16 +31,18 @@ const (
 type settler struct {
 	s *Sender
 
-	mu      sync.Mutex
+	mu      sync.Mutex // run alone changes what is below pending
 	pending []report
-	kick    chan struct{}
-	open    atomic.Int64 // reports that are not recorded yet
+	taken   []report // being recorded
+	parked  []report // could not be recorded
+
+	kick chan struct{}
+	open atomic.Int64 // reports that are not recorded yet
 
 	// Of run alone.
 	within *deadline
 	seen   map[store.DeliveryID]struct{}
-	parked []report  // those that could not be recorded
-	again  time.Time // when they are tried again
+	again  time.Time // when what is parked is tried again
 }
 
 type report struct {
@@ -79,6 +81,14 @@ func (t *settler) put(j *job, s store.Settlement) {
 	}
 }
 
+// holds reports whether a result of the delivery waits to be recorded.
+func (t *settler) holds(id store.DeliveryID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	of := func(r report) bool { return r.ID == id }
+	return slices.ContainsFunc(t.pending, of) || slices.ContainsFunc(t.taken, of) || slices.ContainsFunc(t.parked, of)
+}
+
 // flush waits until all reports are recorded, for at most so long.
 func (t *settler) flush(limit time.Duration) {
 	tick := time.NewTicker(time.Millisecond)
@@ -89,12 +99,13 @@ func (t *settler) flush(limit time.Duration) {
 }
 
 // next takes a batch of what is pending: each delivery once, later reports of the
-// same one wait.
+// same one wait. The batch before is over with, and its memory used again.
 func (t *settler) next(batch []report) []report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	batch, t.pending = t.pick(batch, t.pending)
-	return batch
+	clear(batch)
+	t.taken, t.pending = t.pick(batch[:0], t.pending)
+	return t.taken
 }
 
 // pick moves reports into a batch, each delivery once, and returns it and what is
@@ -123,7 +134,7 @@ func (t *settler) run(ctx context.Context) {
 		if len(t.parked) > 0 && !time.Now().Before(t.again) {
 			t.recordParked(ctx)
 		}
-		if batch = t.next(batch[:0]); len(batch) == 0 {
+		if batch = t.next(batch); len(batch) == 0 {
 			var again <-chan time.Time
 			if len(t.parked) > 0 {
 				again = time.After(time.Until(t.again))
@@ -136,7 +147,6 @@ func (t *settler) run(ctx context.Context) {
 			continue
 		}
 		t.record(ctx, batch)
-		clear(batch)
 	}
 }
 
@@ -153,18 +163,24 @@ func (t *settler) record(ctx context.Context, batch []report) {
 			return
 		}
 	}
-	t.parked = append(t.parked, t.alone(ctx, batch)...)
-	t.again = time.Now().Add(settleAgain)
+	t.park(t.alone(ctx, batch))
 }
 
 // recordParked tries the reports again that could not be recorded.
 func (t *settler) recordParked(ctx context.Context) {
-	var batch []report
-	batch, t.parked = t.pick(nil, t.parked)
-	if t.commit(ctx, batch) {
-		return
+	t.mu.Lock()
+	t.taken, t.parked = t.pick(nil, t.parked)
+	batch := t.taken
+	t.mu.Unlock()
+	if !t.commit(ctx, batch) {
+		t.park(t.alone(ctx, batch))
 	}
-	t.parked = append(t.parked, t.alone(ctx, batch)...)
+}
+
+func (t *settler) park(left []report) {
+	t.mu.Lock()
+	t.parked = append(t.parked, left...)
+	t.mu.Unlock()
 	t.again = time.Now().Add(settleAgain)
 }
 

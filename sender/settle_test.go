@@ -235,3 +235,52 @@ func TestSettleLateKeepsTheTimes(t *testing.T) {
 		require.Equal(t, store.Delivered, d.State)
 	})
 }
+
+// Results can't be recorded for longer than leases last: the deliveries are taken over,
+// and not sent again by the Sender that knows what became of them.
+func TestSettleFailsForLongerThanALease(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var away atomic.Bool
+		st := &brokenStore{Store: b.mem, before: func(_ context.Context, method string) error {
+			if method == "Settle" && away.Load() {
+				return errAway
+			}
+			return nil
+		}}
+		s := b.start(st, Options{})
+		b.endpoint(&s.Tenant, host(1))
+		away.Store(true)
+		b.send(&s.Tenant, "a")
+		b.pass(45 * time.Second)
+		d, _ := b.delivery(&s.Tenant, "a")
+		require.Greater(t, d.Attempts, 1, "it was taken over")
+		away.Store(false)
+		b.pass(time.Minute)
+		d, _ = b.delivery(&s.Tenant, "a")
+		require.Equal(t, store.Delivered, d.State)
+		b.requireOnce(1, 1)
+		require.True(t, s.lanes.idle())
+	})
+}
+
+// A result that can never be recorded does not keep its delivery from being tried again.
+func TestSettleFailsForGood(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		st := &brokenStore{Store: b.mem, settle: func(list []store.Settlement) error {
+			for i := range list {
+				if a := list[i].Attempt; a != nil && a.N == 1 {
+					return errAway
+				}
+			}
+			return nil
+		}}
+		s := b.start(st, Options{})
+		b.endpoint(&s.Tenant, host(1))
+		b.send(&s.Tenant, "a")
+		b.pass(10 * time.Minute)
+		d, _ := b.delivery(&s.Tenant, "a")
+		require.Equal(t, store.Delivered, d.State)
+		require.Len(t, b.net.arrivals(""), 2)
+		require.Equal(t, s.cfg.MaxInFlight-1, s.lanes.free)
+	})
+}
