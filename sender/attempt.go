@@ -26,6 +26,9 @@ func (s *Sender) attempt(ctx context.Context, within *deadline, j *job) {
 	case ctx.Err() != nil || j.endpoint.off.Load():
 		s.giveBack(j, now)
 		return
+	case j.Unknown > 0 && j.Unknown < store.MaxUnknown && s.settler.holds(j.ID):
+		s.awaitRecord(ctx, j)
+		return
 	case j.Erased:
 		s.lanes.finish(j, noAttempt, 0, now)
 		s.settler.put(j, store.Settlement{Verdict: store.Exhaust, Reason: "the payload was erased"})
@@ -87,6 +90,31 @@ func (s *Sender) attempt(ctx context.Context, within *deadline, j *job) {
 	}
 	s.lanes.finish(j, how, report.Hold, after)
 	s.settler.put(j, report)
+}
+
+// recordPause is the pause between two looks at whether a result is recorded.
+const recordPause = 100 * time.Millisecond
+
+// awaitRecord waits for the result of an earlier attempt, which is known here and was
+// not recorded before its lease had expired, as after a while without the store. The
+// delivery is not sent again for that.
+func (s *Sender) awaitRecord(ctx context.Context, j *job) {
+	tick := time.NewTicker(recordPause)
+	defer tick.Stop()
+	for s.settler.holds(j.ID) && ctx.Err() == nil {
+		if now := time.Now(); !s.leaseLasts(j, now) {
+			// It may never be recorded. An attempt that ends as unknown brings the delivery
+			// nearer to one that counts.
+			s.lanes.finish(j, noAttempt, 0, now)
+			s.lanes.release(j)
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+		}
+	}
+	s.giveBack(j, time.Now())
 }
 
 // postSafely turns a panic below, in a scheme or transport of the application's,

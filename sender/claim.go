@@ -52,6 +52,10 @@ func (s *Sender) claimAll(ctx, calls context.Context, after int64) int64 {
 		if slots == 0 {
 			return after
 		}
+		if ctx.Err() != nil { // Stop may not have seen that these slots are taken
+			s.lanes.claimed(slots, room, defaultRoom, nil, true, after, time.Now())
+			return after
+		}
 		claims, err := s.claim(calls, store.ClaimParams{
 			Owner: s.cfg.owner, Lease: s.cfg.Lease, Limit: slots, Bytes: claimBytes,
 			Room: room, DefaultRoom: defaultRoom, After: after, Window: s.cfg.GiveUpAfter,

@@ -171,11 +171,12 @@ func (c *endpointCache) endpoints(ctx context.Context, claims []store.Claimed) (
 	return found, nil
 }
 
-// current returns the live form of an endpoint that was just read.
+// current returns the live form of an endpoint that was just read, unless what is
+// known here is newer.
 func (c *endpointCache) current(ep *store.Endpoint) *liveEndpoint {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if le := c.live[ep.Num]; le != nil {
+	if le := c.live[ep.Num]; le != nil && le.Version <= ep.Version {
 		return le
 	}
 	return &liveEndpoint{Endpoint: *ep}

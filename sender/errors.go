@@ -21,8 +21,9 @@ var (
 	// ErrStopped says that Start was called after Stop; make a new Sender.
 	ErrStopped = errors.New("sender: stopped; make a new Sender")
 	// ErrOutcomeUnknown says that the caller's context ended while the event was
-	// being stored, or that the store did not answer for 30 s. It may or may not be
-	// stored: sending it again with the receipt's id is safe.
+	// being stored, that the store did not answer for 30 s, or that it was closed after
+	// an answer was lost. The event may or may not be stored: sending it again with the
+	// receipt's id is safe.
 	ErrOutcomeUnknown = errors.New("sender: gave up waiting; the event may have been stored, send it again with the same id")
 	// ErrForeignTx says that a transaction belongs to another store than the Sender's.
 	ErrForeignTx = errors.New("sender: the transaction was made by another store")

@@ -3,6 +3,7 @@ package sender
 import (
 	"context"
 	"log/slog"
+	"sync/atomic"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -47,6 +48,7 @@ const (
 type hookRunner struct {
 	log   *slog.Logger
 	calls chan func(context.Context)
+	open  atomic.Int64 // calls that have not returned yet
 }
 
 func newHookRunner(log *slog.Logger) *hookRunner {
@@ -55,9 +57,11 @@ func newHookRunner(log *slog.Logger) *hookRunner {
 
 // enqueue never blocks.
 func (h *hookRunner) enqueue(call func(context.Context)) {
+	h.open.Add(1)
 	select {
 	case h.calls <- call:
 	default:
+		h.open.Add(-1)
 		h.log.Warn("hookpost: a hook call was dropped because too many are waiting")
 	}
 }
@@ -82,6 +86,7 @@ func (h *hookRunner) run(ctx context.Context) {
 }
 
 func (h *hookRunner) call(ctx context.Context, call func(context.Context)) {
+	defer h.open.Add(-1)
 	defer func() {
 		if p := recover(); p != nil {
 			h.log.Error("hookpost: a hook panicked", "panic", p)

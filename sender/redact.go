@@ -43,13 +43,18 @@ func newRedactor(o *opened) *redactor {
 	}
 	for _, s := range o.secrets {
 		add(s.Reveal(), minRedacted)
+		for _, prefix := range [...]string{"whsec_", "whsk_"} { // which receivers often cut off
+			if key, ok := strings.CutPrefix(s.Reveal(), prefix); ok {
+				add(key, minWord)
+			}
+		}
 	}
 	for _, h := range o.headers {
 		add(h.value, minRedacted)
 		for word := range strings.FieldsSeq(h.value) {
 			add(word, minWord)
 		}
-		if credentials, ok := strings.CutPrefix(h.value, "Basic "); ok {
+		if scheme, credentials, _ := strings.Cut(h.value, " "); strings.EqualFold(scheme, "Basic") {
 			if pair, err := base64.StdEncoding.DecodeString(credentials); err == nil {
 				_, password, _ := strings.Cut(string(pair), ":")
 				add(string(pair), minRedacted)

@@ -39,6 +39,7 @@ func TestRedact(t *testing.T) {
 		"in a query":           {"a b/c+d==", "q=a+b%2Fc%2Bd%3D%3D;", "q=***;"},
 		"in a path":            {"a b/c+d==", "/a%20b%2Fc+d==/", "/***/"},
 		"password":             {"Basic Ym9iOmh1bnRlcjI=", "no user bob with hunter2", "no user bob with ***"},
+		"password, in lower":   {"basic Ym9iOmh1bnRlcjI=", "no user bob with hunter2", "no user bob with ***"},
 		"the longest first":    {"Bearer abcdefgh", "Bearer abcdefgh", "***"},
 		"cut off in the value": {"Bearer abcdefgh", "you sent Bearer abc", "you sent ***"},
 		"cut off in a word":    {"Bearer abcdefgh", "token abcdef", "token ***"},
@@ -58,6 +59,9 @@ func TestRedact(t *testing.T) {
 	a := store.Attempt{ResponseBody: []byte("config: whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")}
 	testRedactor(t, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").attempt(&a)
 	require.Equal(t, "config: ***", string(a.ResponseBody))
+	bare := store.Attempt{ResponseBody: []byte(`{"key":"MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}`)}
+	testRedactor(t, "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw").attempt(&bare)
+	require.Equal(t, `{"key":"***"}`, string(bare.ResponseBody))
 	newRedactor(nil).attempt(&a)
 	require.Equal(t, "config: ***", string(a.ResponseBody))
 }

@@ -2,12 +2,14 @@ package sender
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
 
 	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/store"
+	"github.com/hookpost/hookpost/store/keyring"
 )
 
 const (
@@ -68,7 +70,7 @@ func (t *Tenant) RotateSecret(ctx context.Context, endpointID string, r *Rotatio
 			Scope: ep.Scope, ID: ep.ID, Sealed: store.Sealed{Secrets: ep.Secrets},
 		}, now)
 		if err != nil {
-			if overlap > 0 {
+			if overlap > 0 || !isLoss(err) {
 				return false, err
 			}
 			ep.Secrets, o = nil, &opened{}
@@ -111,6 +113,12 @@ func (t *Tenant) RotateSecret(ctx context.Context, endpointID string, r *Rotatio
 		return none(err)
 	}
 	return ep, secret, nil
+}
+
+// isLoss reports whether a secret that could not be opened never will be. A keyring's
+// service that is away comes back, and with it the secrets of the other kind.
+func isLoss(err error) bool {
+	return errors.Is(err, keyring.ErrUnknownKey) || errors.Is(err, keyring.ErrOpen) || errors.Is(err, signing.ErrBadSecret)
 }
 
 // newSecretBeside makes a secret of the kind that an endpoint's current ones have.

@@ -229,10 +229,13 @@ func TestRotateImported(t *testing.T) {
 }
 
 // brokenRing can't open anything.
-type brokenRing struct{ keyring.Sealer }
+type brokenRing struct {
+	keyring.Sealer
+	err error
+}
 
-func (brokenRing) Open([]byte, string, []byte, []byte) ([]byte, error) {
-	return nil, fmt.Errorf("%w: for the test", keyring.ErrUnknownKey)
+func (r brokenRing) Open([]byte, string, []byte, []byte) ([]byte, error) {
+	return nil, fmt.Errorf("%w: for the test", r.err)
 }
 
 // A secret whose key is lost can't stay beside a new one, but be replaced by it.
@@ -240,7 +243,7 @@ func TestRotateAfterLoss(t *testing.T) {
 	inBubble(t, sender.Options{}, func(t *testing.T, w *world) {
 		shop := w.receiver("shop.example")
 		ep, first := w.endpointAndSecret(&w.Tenant, "shop.example")
-		other := w.another(sender.Options{Keyring: brokenRing{keyring.Plaintext}})
+		other := w.another(sender.Options{Keyring: brokenRing{keyring.Plaintext, keyring.ErrUnknownKey}})
 		_, _, err := other.RotateSecret(t.Context(), ep.ID, nil)
 		require.ErrorIs(t, err, keyring.ErrUnknownKey)
 		require.ErrorContains(t, err, ep.ID)
@@ -250,6 +253,24 @@ func TestRotateAfterLoss(t *testing.T) {
 		w.send(&w.Tenant, "push")
 		w.pass(time.Minute)
 		require.Equal(t, []bool{false, true}, signedWith(t, shop.Requests()[0], first, second))
+	})
+}
+
+// A key service that does not answer has lost nothing: what it can't open now is not
+// destroyed, whatever the overlap.
+func TestRotateWhileTheKeysAreAway(t *testing.T) {
+	inBubble(t, sender.Options{}, func(t *testing.T, w *world) {
+		ep, _, err := w.CreateEndpoint(t.Context(), sender.EndpointSpec{
+			URL: "https://shop.example/", EventTypes: []string{"*"}, NoTestEvent: true, Secret: signing.NewPrivateKey(),
+		})
+		require.NoError(t, err)
+		away := errors.New("the key service is away")
+		other := w.another(sender.Options{Keyring: brokenRing{keyring.Plaintext, away}})
+		for _, secret := range []signing.Secret{{}, signing.NewSecret()} {
+			_, _, err = other.RotateSecret(t.Context(), ep.ID, &sender.Rotation{Secret: secret, Overlap: -1})
+			require.ErrorIs(t, err, away)
+			require.Equal(t, fingerprints(ep), fingerprints(w.current(&w.Tenant, ep)))
+		}
 	})
 }
 

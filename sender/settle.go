@@ -31,21 +31,33 @@ const (
 type settler struct {
 	s *Sender
 
-	mu      sync.Mutex
+	mu      sync.Mutex // run alone changes what is below pending
 	pending []report
-	kick    chan struct{}
-	open    atomic.Int64 // reports that are not recorded yet
+	taken   []report // being recorded
+	parked  []report // could not be recorded
+
+	kick chan struct{}
+	open atomic.Int64 // reports that are not recorded yet
 
 	// Of run alone.
 	within *deadline
 	seen   map[store.DeliveryID]struct{}
-	parked []report  // those that could not be recorded
-	again  time.Time // when they are tried again
+	again  time.Time // when what is parked is tried again
 }
 
 type report struct {
-	job *job
-	store.Settlement
+	job              *job
+	store.Settlement           // as of known
+	known            time.Time // when it was handed over
+}
+
+// at returns the settlement with its durations as of now: Ago counts back to when the
+// attempt began, Delay and Hold from when it ended, however long the store was away.
+func (r *report) at(now time.Time) store.Settlement {
+	s, late := r.Settlement, now.Sub(r.known)
+	s.Ago += late
+	s.Delay, s.Hold = max(0, s.Delay-late), max(0, s.Hold-late)
+	return s
 }
 
 func newSettler(s *Sender) *settler {
@@ -58,14 +70,23 @@ func (t *settler) put(j *job, s store.Settlement) {
 	if s.Attempt != nil {
 		s.Attempt.N = j.Attempt
 	}
+	now := time.Now()
 	t.open.Add(1)
 	t.mu.Lock()
-	t.pending = append(t.pending, report{job: j, Settlement: s})
+	t.pending = append(t.pending, report{job: j, Settlement: s, known: now})
 	t.mu.Unlock()
 	select {
 	case t.kick <- struct{}{}:
 	default:
 	}
+}
+
+// holds reports whether a result of the delivery waits to be recorded.
+func (t *settler) holds(id store.DeliveryID) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	of := func(r report) bool { return r.ID == id }
+	return slices.ContainsFunc(t.pending, of) || slices.ContainsFunc(t.taken, of) || slices.ContainsFunc(t.parked, of)
 }
 
 // flush waits until all reports are recorded, for at most so long.
@@ -78,12 +99,13 @@ func (t *settler) flush(limit time.Duration) {
 }
 
 // next takes a batch of what is pending: each delivery once, later reports of the
-// same one wait.
+// same one wait. The batch before is over with, and its memory used again.
 func (t *settler) next(batch []report) []report {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	batch, t.pending = t.pick(batch, t.pending)
-	return batch
+	clear(batch)
+	t.taken, t.pending = t.pick(batch[:0], t.pending)
+	return t.taken
 }
 
 // pick moves reports into a batch, each delivery once, and returns it and what is
@@ -112,7 +134,7 @@ func (t *settler) run(ctx context.Context) {
 		if len(t.parked) > 0 && !time.Now().Before(t.again) {
 			t.recordParked(ctx)
 		}
-		if batch = t.next(batch[:0]); len(batch) == 0 {
+		if batch = t.next(batch); len(batch) == 0 {
 			var again <-chan time.Time
 			if len(t.parked) > 0 {
 				again = time.After(time.Until(t.again))
@@ -125,7 +147,6 @@ func (t *settler) run(ctx context.Context) {
 			continue
 		}
 		t.record(ctx, batch)
-		clear(batch)
 	}
 }
 
@@ -142,18 +163,24 @@ func (t *settler) record(ctx context.Context, batch []report) {
 			return
 		}
 	}
-	t.parked = append(t.parked, t.alone(ctx, batch)...)
-	t.again = time.Now().Add(settleAgain)
+	t.park(t.alone(ctx, batch))
 }
 
 // recordParked tries the reports again that could not be recorded.
 func (t *settler) recordParked(ctx context.Context) {
-	var batch []report
-	batch, t.parked = t.pick(nil, t.parked)
-	if t.commit(ctx, batch) {
-		return
+	t.mu.Lock()
+	t.taken, t.parked = t.pick(nil, t.parked)
+	batch := t.taken
+	t.mu.Unlock()
+	if !t.commit(ctx, batch) {
+		t.park(t.alone(ctx, batch))
 	}
-	t.parked = append(t.parked, t.alone(ctx, batch)...)
+}
+
+func (t *settler) park(left []report) {
+	t.mu.Lock()
+	t.parked = append(t.parked, left...)
+	t.mu.Unlock()
 	t.again = time.Now().Add(settleAgain)
 }
 
@@ -176,11 +203,11 @@ func (t *settler) alone(ctx context.Context, batch []report) []report {
 // commit records a batch in one commit, and reports whether that is over with.
 func (t *settler) commit(ctx context.Context, batch []report) bool {
 	settlements := make([]store.Settlement, len(batch))
+	began := time.Now()
 	for i := range batch {
-		settlements[i] = batch[i].Settlement
+		settlements[i] = batch[i].at(began)
 	}
 	t.within.start(settleTimeout)
-	began := time.Now()
 	results, err := t.s.st.Settle(t.within.ctx, settlements)
 	t.within.spent = t.within.spent || err != nil
 	t.within = t.within.next(ctx)

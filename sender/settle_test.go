@@ -9,6 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hookpost/hookpost/retry"
 	"github.com/hookpost/hookpost/store"
 )
 
@@ -194,5 +195,92 @@ func TestSettlesShareCommits(t *testing.T) {
 		b.send(&s.Tenant, "a")
 		b.pass(10 * time.Second)
 		require.Equal(t, []int{1, settleBatch, 400 - 1 - settleBatch}, sizes)
+	})
+}
+
+// Results that could not be recorded for a while say when the attempts began, and the
+// schedule counts from when they ended: how long the store was away changes nothing.
+func TestSettleLateKeepsTheTimes(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var away atomic.Bool
+		st := &brokenStore{Store: b.mem, before: func(_ context.Context, method string) error {
+			if method == "Settle" && away.Load() {
+				return errAway
+			}
+			return nil
+		}}
+		var answers atomic.Int64
+		b.net.answer = func(ctx context.Context, _, _ string) (int, error) {
+			if answers.Add(1) == 1 {
+				return late(ctx, 2*time.Second, 500)
+			}
+			return 200, nil
+		}
+		s := b.start(st, Options{Lease: 2 * time.Hour, Schedule: retry.Steps(time.Hour)})
+		b.endpoint(&s.Tenant, host(1))
+		away.Store(true)
+		began := time.Now()
+		b.send(&s.Tenant, "a")
+		b.pass(50 * time.Minute)
+		away.Store(false)
+		b.pass(5 * time.Second)
+		_, attempts := b.delivery(&s.Tenant, "a")
+		require.Len(t, attempts, 1)
+		require.WithinDuration(t, began, attempts[0].StartedAt, time.Millisecond)
+		require.Equal(t, 2*time.Second, attempts[0].Took)
+		d, _ := b.delivery(&s.Tenant, "a")
+		require.WithinDuration(t, began.Add(time.Hour+2*time.Second), d.DueAt, time.Millisecond)
+		b.pass(time.Hour)
+		d, _ = b.delivery(&s.Tenant, "a")
+		require.Equal(t, store.Delivered, d.State)
+	})
+}
+
+// Results can't be recorded for longer than leases last: the deliveries are taken over,
+// and not sent again by the Sender that knows what became of them.
+func TestSettleFailsForLongerThanALease(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var away atomic.Bool
+		st := &brokenStore{Store: b.mem, before: func(_ context.Context, method string) error {
+			if method == "Settle" && away.Load() {
+				return errAway
+			}
+			return nil
+		}}
+		s := b.start(st, Options{})
+		b.endpoint(&s.Tenant, host(1))
+		away.Store(true)
+		b.send(&s.Tenant, "a")
+		b.pass(45 * time.Second)
+		d, _ := b.delivery(&s.Tenant, "a")
+		require.Greater(t, d.Attempts, 1, "it was taken over")
+		away.Store(false)
+		b.pass(time.Minute)
+		d, _ = b.delivery(&s.Tenant, "a")
+		require.Equal(t, store.Delivered, d.State)
+		b.requireOnce(1, 1)
+		require.True(t, s.lanes.idle())
+	})
+}
+
+// A result that can never be recorded does not keep its delivery from being tried again.
+func TestSettleFailsForGood(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		st := &brokenStore{Store: b.mem, settle: func(list []store.Settlement) error {
+			for i := range list {
+				if a := list[i].Attempt; a != nil && a.N == 1 {
+					return errAway
+				}
+			}
+			return nil
+		}}
+		s := b.start(st, Options{})
+		b.endpoint(&s.Tenant, host(1))
+		b.send(&s.Tenant, "a")
+		b.pass(10 * time.Minute)
+		d, _ := b.delivery(&s.Tenant, "a")
+		require.Equal(t, store.Delivered, d.State)
+		require.Len(t, b.net.arrivals(""), 2)
+		require.Equal(t, s.cfg.MaxInFlight-1, s.lanes.free)
 	})
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -33,7 +34,6 @@ const (
 type enqueuer struct {
 	st      store.Queue
 	observe *observing
-	owner   int64
 	lease   time.Duration
 
 	mu      sync.Mutex
@@ -50,7 +50,7 @@ type member struct {
 	example bool // for the one endpoint that event.For names
 
 	begun    time.Time // our time just before the commit began: what its lease counts from
-	repeated bool      // the commit's first answer was lost
+	repeated bool      // the answer to a commit of it was lost
 	result   store.Enqueued
 	err      error
 	done     chan struct{}
@@ -151,7 +151,7 @@ func (q *enqueuer) store(batch []*member) {
 		for _, m := range batch {
 			limit <- struct{}{}
 			go func() {
-				m.err = q.commit(&commit{batch: []*member{m}, begun: first.begun, repeat: first.repeat})
+				m.err = q.commit(&commit{batch: []*member{m}, owner: first.owner, begun: first.begun, repeat: first.repeat})
 				m.done <- struct{}{}
 				<-limit
 			}()
@@ -165,7 +165,10 @@ func (q *enqueuer) store(batch []*member) {
 
 // commit is the try, or tries, to store a batch.
 type commit struct {
-	batch  []*member
+	batch []*member
+	// owner takes the leases, and is of this commit alone: a repetition must not take
+	// those for its own that an earlier Send of the same event has.
+	owner  int64
 	begun  time.Time // when the first try began that may have been committed
 	repeat bool      // an earlier try may have been committed
 }
@@ -174,7 +177,10 @@ type commit struct {
 // with the same ids, which is safe, whatever hinders the repetition: giving up
 // means not knowing.
 func (q *enqueuer) commit(c *commit) error {
-	p := store.EnqueueParams{Events: make([]store.NewEvent, len(c.batch)), Owner: q.owner, Lease: q.lease}
+	if c.owner == 0 {
+		c.owner = rand.Int64()
+	}
+	p := store.EnqueueParams{Events: make([]store.NewEvent, len(c.batch)), Owner: c.owner, Lease: q.lease}
 	for i, m := range c.batch {
 		p.Events[i] = m.event
 	}
@@ -193,7 +199,7 @@ func (q *enqueuer) commit(c *commit) error {
 		q.observe.eventsStored(tried, len(c.batch), err)
 		if err == nil {
 			for i, m := range c.batch {
-				m.result, m.begun, m.repeated = results[i], c.begun, c.repeat
+				m.result, m.begun, m.repeated = results[i], c.begun, m.repeated || c.repeat
 			}
 			return nil
 		}
@@ -202,8 +208,10 @@ func (q *enqueuer) commit(c *commit) error {
 			c.repeat = true
 		}
 		switch {
-		case !c.repeat, errors.Is(err, store.ErrClosed):
+		case !c.repeat:
 			return err
+		case errors.Is(err, store.ErrClosed):
+			return fmt.Errorf("%w: %w", ErrOutcomeUnknown, err)
 		case len(c.batch) > 1 && try == repeatTogether && !errors.Is(err, store.ErrUnknownCommit):
 			return err // perhaps one of them is what hinders the others
 		}

@@ -406,3 +406,78 @@ func TestSendAfterTheStoreIsClosed(t *testing.T) {
 		require.NoError(t, b.stop(s, time.Minute))
 	})
 }
+
+// An event that is under way is sent again with its id, and the answer to that is lost:
+// the leases that the repetition finds are those of the first Send.
+func TestLostAnswerAboutAnEventThatIsUnderWay(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		st := &brokenStore{Store: b.mem}
+		calls := 0
+		st.after = func(_ context.Context, method string) error {
+			if method == "Enqueue" {
+				if calls++; calls == 2 {
+					return store.ErrUnknownCommit
+				}
+			}
+			return nil
+		}
+		b.net.answer = func(ctx context.Context, _, _ string) (int, error) { return late(ctx, 5*time.Second, 200) }
+		s := b.start(st, Options{})
+		b.endpoint(&s.Tenant, host(1))
+		b.send(&s.Tenant, "a")
+		b.pass(time.Second)
+		r, err := s.Send(t.Context(), Event{ID: "a", Type: "a.b"})
+		require.NoError(t, err)
+		require.True(t, r.Duplicate)
+		b.pass(time.Minute)
+		require.Equal(t, 3, calls)
+		b.requireOnce(1, 1)
+		require.True(t, s.lanes.idle())
+	})
+}
+
+// The answer to a commit is lost, and before it is repeated an endpoint is added: what
+// the repetition can't tell for that, the next one does.
+func TestLostAnswerAndANewEndpoint(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		st := &brokenStore{Store: b.mem}
+		s := b.start(st, Options{})
+		elsewhere := b.sender(b.mem, Options{})
+		b.endpoint(&s.Tenant, host(1))
+		calls := 0
+		st.after = func(_ context.Context, method string) error {
+			if method == "Enqueue" {
+				if calls++; calls == 1 {
+					b.endpoint(&elsewhere.Tenant, host(2))
+					return store.ErrUnknownCommit
+				}
+			}
+			return nil
+		}
+		r, err := s.Send(t.Context(), Event{Type: "a.b"})
+		require.NoError(t, err)
+		require.False(t, r.Duplicate, "nobody else has its id")
+		b.pass(time.Minute)
+		b.requireOnce(1, 1)
+		require.True(t, s.lanes.idle())
+	})
+}
+
+// The store is closed before a commit can be repeated whose answer was lost.
+func TestStoreIsClosedAfterALostAnswer(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		st := &brokenStore{Store: b.mem}
+		st.after = func(_ context.Context, method string) error {
+			if method == "Enqueue" {
+				require.NoError(t, b.mem.Close())
+				return store.ErrUnknownCommit
+			}
+			return nil
+		}
+		s := b.sender(st, Options{})
+		b.endpoint(&s.Tenant, host(1))
+		_, err := s.Send(t.Context(), Event{Type: "a.b"})
+		require.ErrorIs(t, err, store.ErrClosed)
+		require.ErrorIs(t, err, ErrOutcomeUnknown)
+	})
+}

@@ -281,3 +281,45 @@ func TestIdleSenderIsQuiet(t *testing.T) {
 		synctest.Wait()
 	})
 }
+
+// endsAt is a context that ends when it is asked for the nth time.
+type endsAt struct {
+	context.Context
+	n int
+}
+
+func (c *endsAt) Err() error {
+	if c.n--; c.n <= 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Stop comes between two steps of the claims, and finds all slots free: nothing is
+// claimed any more, which nobody would attempt.
+func TestStopJustBeforeAClaim(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		s := b.sender(b.mem, Options{})
+		b.endpoint(&s.Tenant, host(1))
+		b.send(&s.Tenant, "a")
+		require.True(t, s.workers.close(time.Second))
+		s.claimAll(&endsAt{t.Context(), 2}, t.Context(), 0)
+		d, _ := b.delivery(&s.Tenant, "a")
+		require.False(t, d.InFlight)
+		require.Zero(t, d.Attempts)
+		require.True(t, s.lanes.idle())
+	})
+}
+
+// A Stop without any time that has nothing to wait for has nothing to complain of.
+func TestStopAtOnceOfAnIdleSender(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		ended, cancel := context.WithCancel(t.Context())
+		cancel()
+		for range 50 {
+			s := b.start(b.mem, Options{})
+			b.pass(time.Second)
+			require.NoError(t, s.Stop(ended))
+		}
+	})
+}

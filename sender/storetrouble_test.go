@@ -209,3 +209,41 @@ func TestTroubleIsLoggedOnceInTenSeconds(t *testing.T) {
 		b.requireOnce(1, 1)
 	})
 }
+
+// An endpoint is enabled again in the moment in which the Sender disables it for
+// failing: what counts is how it stands then.
+func TestEnabledWhileBeingDisabledForFailing(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		b.net.answer = func(_ context.Context, name, _ string) (int, error) {
+			if name == host(1) {
+				return 500, nil
+			}
+			return 200, nil
+		}
+		st := &brokenStore{Store: b.mem}
+		s := b.start(st, Options{Schedule: everySecond{}, GiveUpAfter: 5 * time.Second, DisableAfter: time.Hour})
+		bad := b.endpoint(&s.Tenant, host(1))
+		b.endpoint(&s.Tenant, host(2))
+		enabled := false
+		st.after = func(ctx context.Context, method string) error {
+			if method != "DisableFailing" || enabled {
+				return nil
+			}
+			if ep, err := s.Endpoint(ctx, bad.ID); err != nil || ep.State == store.Enabled {
+				return err
+			}
+			enabled = true
+			_, err := s.EnableEndpoint(ctx, bad.ID)
+			b.send(&s.Tenant, "meanwhile") // it is known here as it is now
+			return err
+		}
+		for !enabled {
+			b.send(&s.Tenant, "")
+			b.pass(10 * time.Minute)
+		}
+		before := len(b.net.arrivals(host(1)))
+		b.send(&s.Tenant, "later")
+		b.pass(time.Minute)
+		require.Greater(t, len(b.net.arrivals(host(1))), before)
+	})
+}
