@@ -36,6 +36,7 @@ func (w wire) Read(p []byte) (int, error) {
 // cuttable makes a pool's next answer after cut is set get lost.
 func cuttable(cut *atomic.Bool) func(*pgxpool.Config) {
 	return func(c *pgxpool.Config) {
+		c.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // its answer would be the next
 		dial := c.ConnConfig.DialFunc
 		c.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)
