@@ -317,7 +317,11 @@ func (f *fault) test(t *testing.T, ca *authority) {
 	for i := range results {
 		f.check(t, &results[i])
 	}
-	if f.serve != nil || f.secure != nil {
+	switch {
+	case f.serve == nil && f.secure == nil:
+	case f.class == ClassTimeout: // which may come before the receiver, on a busy machine
+		require.LessOrEqual(t, conns.Load(), int32(atOnce), "one request each")
+	default:
 		require.EqualValues(t, atOnce, conns.Load(), "one request each")
 	}
 }

@@ -20,7 +20,7 @@ const (
 	claimSize = 100
 	// tenants share the endpoints.
 	tenants = 100
-	// warmUp is how many claims are not counted.
+	// warmUp is how many claims are not counted, if as many are.
 	warmUp = 20
 )
 
@@ -98,10 +98,11 @@ func (t *claimTest) turns(ctx context.Context, name string, shelves []*shelf) er
 	for i, s := range shelves {
 		rows[i] = claimRow{name: name, pending: s.pending}
 	}
-	for turn := range warmUp + t.scale.claims {
+	warm := min(warmUp, t.scale.claims)
+	for turn := range warm + t.scale.claims {
 		for i, s := range shelves {
 			row := &rows[i]
-			if turn == warmUp {
+			if turn == warm {
 				row.claim, row.settle, row.enqueue = nil, nil, nil
 			}
 			if err := s.turn(ctx, row); err != nil {

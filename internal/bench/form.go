@@ -30,7 +30,7 @@ var (
 		name: "one quick turn", n: 1000, runs: 1, rest: 1, wholeSet: true,
 		latency:   time.Second,
 		isolation: isolationScale{pending: 1000, lasts: time.Second},
-		claims:    claimScale{few: 1000, many: 5000, endpoints: []int{100, 1000}, claims: 20},
+		claims:    claimScale{few: 1000, many: 5000, endpoints: []int{100, 1000}, claims: 3},
 		heap:      2000, heapRuns: 1, aged: 10_000,
 		turns: 1, turnLength: time.Millisecond,
 	}

@@ -33,6 +33,9 @@ var npmLibraries = []struct{ name, scheme, id string }{
 // What the libraries that Node programs use sign, hookpost listen accepts, and they
 // accept what hookpost send sends.
 func TestNodeLibraries(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one call after the other, and in other processes")
+	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	node := installNode(ctx, t)

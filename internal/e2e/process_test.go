@@ -146,13 +146,14 @@ func (p *process) watch(t *testing.T, stderr io.Reader) {
 }
 
 // quiet fails the test if the process has logged trouble more often than every ten
-// seconds since it was started.
+// seconds since it was started. On a busy machine a line can be written a while after
+// the Sender has decided on it.
 func (p *process) quiet(t *testing.T) {
 	t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for i := 1; i < len(p.trouble); i++ {
-		require.GreaterOrEqual(t, p.trouble[i].Sub(p.trouble[i-1]), 9900*time.Millisecond, "the Sender logs too much")
+		require.GreaterOrEqual(t, p.trouble[i].Sub(p.trouble[i-1]), 8*time.Second, "the Sender logs too much")
 	}
 }
 

@@ -108,7 +108,7 @@ func (b *Bouncer) log() string { return filepath.Join(b.dir, "log") }
 // connections.
 func (b *Bouncer) start(ctx context.Context) error {
 	var err error
-	if b.guard, err = guard(`trap "" INT TERM HUP; "$0" "$1" >"$2" 2>&1 & cat; kill -9 $!`, b.program, b.ini(), b.log()); err != nil {
+	if b.guard, err = guard(`trap "" INT TERM HUP; "$0" "$1" >"$2" 2>&1 & cat; kill -9 $!; wait`, b.program, b.ini(), b.log()); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)

@@ -17,6 +17,9 @@ import (
 func BenchmarkCycle(b *testing.B) {
 	for _, backlog := range []int{0, 10_000, 1_000_000} {
 		b.Run(fmt.Sprintf("pending=%d", backlog), func(b *testing.B) {
+			if testing.Short() && backlog > 100_000 {
+				b.Skip("takes long to fill")
+			}
 			const endpoints, size = 1000, 100
 			ctx := context.Background()
 			s := memory.New()

@@ -63,9 +63,19 @@ func beginPgx(t *testing.T, pool *pgxpool.Pool, st *postgres.Store) storetest.Tr
 
 func TestStore(t *testing.T) { conform(t, func(*pgxpool.Config) {}, beginPgx) }
 
+// sameCode skips what differs from TestStore in how connections are used, and neither in
+// what runs at the same time nor in what the module requires.
+func sameCode(t *testing.T) {
+	t.Helper()
+	if testing.Short() || raceEnabled {
+		t.Skip("TestStore runs the same code")
+	}
+}
+
 // Connections that prepare nothing, as proxies may demand, and transactions of
 // database/sql on pgx.
 func TestStoreUnprepared(t *testing.T) {
+	sameCode(t)
 	exec := func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeExec }
 	conform(t, exec, func(t *testing.T, pool *pgxpool.Pool, st *postgres.Store) storetest.Transaction {
 		db := stdlib.OpenDBFromPool(pool)
@@ -76,6 +86,7 @@ func TestStoreUnprepared(t *testing.T) {
 
 // Connections without parameters in the protocol, and transactions of lib/pq.
 func TestStoreSimpleProtocol(t *testing.T) {
+	sameCode(t)
 	simple := func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol }
 	conform(t, simple, func(t *testing.T, _ *pgxpool.Pool, st *postgres.Store) storetest.Transaction {
 		db, err := sql.Open("postgres", server.DSN+" sslmode=disable")

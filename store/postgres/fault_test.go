@@ -42,6 +42,7 @@ func (w wire) Read(p []byte) (int, error) {
 // come instead, before the connection ends.
 func cuttable(cut *atomic.Bool, instead ...byte) func(*pgxpool.Config) {
 	return func(c *pgxpool.Config) {
+		c.ShouldPing = func(context.Context, pgxpool.ShouldPingParams) bool { return false } // its answer would be the next
 		dial := c.ConnConfig.DialFunc
 		c.ConnConfig.DialFunc = func(ctx context.Context, network, addr string) (net.Conn, error) {
 			conn, err := dial(ctx, network, addr)

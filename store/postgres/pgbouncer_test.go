@@ -27,11 +27,13 @@ func throughBouncer(t *testing.T, mode pgx.QueryExecMode, prepared int) func(*pg
 // PgBouncer in transaction mode, with the setting that docs/many-machines.md
 // demands.
 func TestStoreThroughPgBouncer(t *testing.T) {
+	sameCode(t)
 	conform(t, throughBouncer(t, pgx.QueryExecModeExec, 0), beginPgx)
 }
 
 // One that follows prepared statements, with pgx's defaults.
 func TestStoreThroughPreparingPgBouncer(t *testing.T) {
+	sameCode(t)
 	conform(t, throughBouncer(t, pgx.QueryExecModeCacheStatement, 100), beginPgx)
 }
 

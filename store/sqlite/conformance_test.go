@@ -3,7 +3,9 @@ package sqlite_test
 import (
 	"context"
 	"database/sql"
+	"path"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -83,8 +85,17 @@ func TestOpen(t *testing.T) {
 	})
 }
 
+// large are the checks that make many calls one after the other. With the race
+// detector they take minutes; once, by TestOpen, is enough for it.
+var large = []string{
+	"DeliveryLog", "EraseFanOut", "EveryOrder", "FanOut", "SearchIsBounded", "SendLaterFanOut", "TxEraseBounded", "Undelivered",
+}
+
 func TestNew(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Instance {
+		if raceEnabled && slices.Contains(large, path.Base(t.Name())) {
+			t.Skip("TestOpen runs it with the race detector")
+		}
 		clock := newClock()
 		db := openApp(t, filepath.Join(t.TempDir(), "app.db"))
 		open := func(t *testing.T) *sqlite.Store {

@@ -10,6 +10,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// Waiting returns how many calls wait for the writer.
+func (s *Store) Waiting() int { return s.writer.waiting() }
+
 // TestJoinsRunningTransaction: a call that comes while another one runs shares its
 // commit, and does not share its failure.
 func TestJoinsRunningTransaction(t *testing.T) {

@@ -105,6 +105,9 @@ func (w *world) delivery(eventType string, state store.State) store.Delivery {
 // Every kind of page, on a wide and a narrow screen, in light and dark: axe-core
 // finds nothing serious, and the narrow one need not be scrolled sideways.
 func TestEveryPageIsAccessible(t *testing.T) {
+	if raceEnabled {
+		t.Skip("one page after the other")
+	}
 	source := needAxe(t)
 	w := newTour(t)
 	good, bad, waiting := w.delivery("payment.succeeded", store.Delivered), w.delivery("customer.created", store.Exhausted), w.delivery("payment.disputed", store.Pending)

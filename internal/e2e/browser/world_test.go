@@ -118,7 +118,7 @@ func (w *world) settled() {
 }
 
 // patience ends a test that waits for what never comes.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // until waits for a condition that no event announces.
 func (w *world) until(what string, ok func() bool) {
