@@ -159,7 +159,8 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 
 // EditEndpoint changes what the edit names. Pending deliveries go to the new URL,
 // whether or not the new selection would have them. Errors are those of
-// CreateEndpoint, store.ErrNotFound and store.ErrDeleted.
+// CreateEndpoint, store.ErrNotFound and store.ErrDeleted, and those of the keyring if
+// the schemes change, since the secrets must serve the new ones.
 func (t *Tenant) EditEndpoint(ctx context.Context, id string, edit EndpointEdit) (store.Endpoint, error) {
 	action := store.Edited
 	for _, value := range edit.Headers {
@@ -186,7 +187,8 @@ func (t *Tenant) EditEndpoint(ctx context.Context, id string, edit EndpointEdit)
 		if edit.Schedule != nil {
 			ep.Schedule = *edit.Schedule
 		}
-		if edit.Schemes != nil {
+		newSchemes := edit.Schemes != nil && !slices.Equal(edit.Schemes, ep.Schemes)
+		if newSchemes {
 			ep.Schemes = slices.Clone(edit.Schemes)
 		}
 		if edit.Timeout != nil {
@@ -195,7 +197,10 @@ func (t *Tenant) EditEndpoint(ctx context.Context, id string, edit EndpointEdit)
 		if err := t.sender.cfg.setHeaders(ep, edit.Headers); err != nil {
 			return false, err
 		}
-		return true, t.sender.checkEndpoint(ep)
+		if err := t.sender.checkEndpoint(ep); err != nil || !newSchemes {
+			return true, err
+		}
+		return true, t.sender.checkSchemes(ctx, ep)
 	})
 }
 
@@ -356,6 +361,23 @@ func (t *Tenant) sendTest(ctx context.Context, ep *store.Endpoint) (Receipt, err
 type testData struct {
 	EndpointID string `json:"endpoint_id"`
 	Message    string `json:"message"`
+}
+
+// checkSchemes refuses schemes that an endpoint's secrets can't serve.
+func (s *Sender) checkSchemes(ctx context.Context, ep *store.Endpoint) error {
+	if err := s.clock.ask(ctx, s.st); err != nil {
+		return err
+	}
+	now := s.clock.at(time.Now())
+	o, err := openSecrets(s.cfg.Keyring, ep, now)
+	if err != nil {
+		return err
+	}
+	secrets, _ := o.current(now)
+	if _, err := s.cfg.bind(ep.Schemes, secrets); err != nil {
+		return &EndpointError{"Schemes", err.Error()}
+	}
+	return nil
 }
 
 // checkEndpoint checks what people set, and normalises the URL.

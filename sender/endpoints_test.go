@@ -137,6 +137,14 @@ func TestImportEndpoint(t *testing.T) {
 		listed, err := w.Endpoints(t.Context(), store.EndpointQuery{})
 		require.NoError(t, err)
 		require.Len(t, listed, 1)
+		for _, schemes := range [][]string{{}, {"standard"}} { // none means all of them
+			_, err = w.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Schemes: schemes})
+			require.ErrorIs(t, err, sender.ErrInvalidEndpoint)
+			require.ErrorContains(t, err, "Schemes")
+			require.NotContains(t, err.Error(), opaque.Reveal())
+		}
+		_, err = w.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Schemes: ep.Schemes})
+		require.NoError(t, err)
 	})
 }
 

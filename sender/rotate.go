@@ -66,9 +66,7 @@ func (t *Tenant) RotateSecret(ctx context.Context, endpointID string, r *Rotatio
 	}
 	ep, err := t.change(ctx, endpointID, store.SecretRotated, func(ep *store.Endpoint) (bool, error) {
 		now := s.clock.at(time.Now())
-		o, err := openSealed(s.cfg.Keyring, &store.Endpoint{
-			Scope: ep.Scope, ID: ep.ID, Sealed: store.Sealed{Secrets: ep.Secrets},
-		}, now)
+		o, err := openSecrets(s.cfg.Keyring, ep, now)
 		if err != nil {
 			if overlap > 0 || !isLoss(err) {
 				return false, err

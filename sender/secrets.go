@@ -87,6 +87,11 @@ func openSealed(ring keyring.Sealer, ep *store.Endpoint, now time.Time) (*opened
 	return o, nil
 }
 
+// openSecrets is openSealed for what needs no headers.
+func openSecrets(ring keyring.Sealer, ep *store.Endpoint, now time.Time) (*opened, error) {
+	return openSealed(ring, &store.Endpoint{Scope: ep.Scope, ID: ep.ID, Sealed: store.Sealed{Secrets: ep.Secrets}}, now)
+}
+
 func expired(s *store.SealedSecret, now time.Time) bool {
 	return !s.ExpiresAt.IsZero() && !now.Before(s.ExpiresAt)
 }
