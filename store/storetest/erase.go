@@ -17,7 +17,7 @@ func eraseChecks() []check {
 		{"EraseFanOut", "what has yet to be made of an erased event is never made", eraseFanOut},
 		{"EraseSteps", "erasing goes in bounded steps of whole events that can be interrupted, repeated and run in parallel", eraseSteps},
 		{"TxErase", "what is erased in a transaction is erased if and only if it commits, together with what was enqueued in it", inTx(txErase)},
-		{"TxEraseBounded", "a transaction erases at most MaxEraseTx, else it says so, has changed nothing and remains usable", inTx(txEraseBounded)},
+		{"TxEraseBounded", "a transaction erases at most MaxEraseTx events or deliveries, else it says so, has changed nothing and remains usable", inTx(txEraseBounded)},
 	}
 }
 
@@ -434,22 +434,33 @@ func txErase(w *world) {
 }
 
 func txEraseBounded(w *world) {
-	ep := w.endpoint()
+	ep, other := w.endpoint(), w.endpoint()
 	var evs []store.NewEvent
 	for range store.MaxEraseTx + 1 {
 		ev := w.newEvent()
 		ev.Refs = []string{"cus_1"}
-		if len(evs) > 0 {
+		if n := len(evs); n > 0 {
 			ev.Refs = append(ev.Refs, "all but one")
+			if n > 1 {
+				ev.Refs = append(ev.Refs, "one for two")
+			}
 		}
 		evs = append(evs, ev)
 	}
 	w.store(evs...)
+	two := w.newEvent(ep, other)
+	two.Refs = []string{"one for two"}
+	w.store(two)
+	for _, c := range w.claimAll() {
+		w.accepted(success(c))
+	}
 	tx := w.begin()
 	_, err := tx.Erase(w.ctx(), w.scope, store.EraseParams{Ref: "cus_1"})
 	w.wantErr(err, store.ErrTooMany, "Tx.Erase of more than MaxEraseTx events")
 	_, err = tx.Erase(w.ctx(), w.scope, store.EraseParams{All: true})
 	w.wantErr(err, store.ErrTooMany, "Tx.Erase of all, which is more than MaxEraseTx events")
+	_, err = tx.Erase(w.ctx(), w.scope, store.EraseParams{Ref: "one for two"})
+	w.wantErr(err, store.ErrTooMany, "Tx.Erase of MaxEraseTx events, one of them with two deliveries")
 	w.enqueueIn(tx, w.newEvent(ep))
 	r, err := tx.Erase(w.ctx(), w.scope, store.EraseParams{Ref: "all but one"})
 	w.must(err, "Tx.Erase of MaxEraseTx events")
