@@ -280,6 +280,8 @@ func pruneSteps(w *world) {
 		}
 	}
 
+	pruneAnswersBesideEvents(w)
+
 	fill()
 	stores := []store.Store{w.st, w.another()}
 	var total atomic.Int64
@@ -300,4 +302,29 @@ func pruneSteps(w *world) {
 	if es, ds := len(w.events(store.EventQuery{})), len(w.deliveries(store.DeliveryQuery{})); es+ds != 0 {
 		w.Errorf("after pruning in 4 places at once %d events and %d deliveries are left", es, ds)
 	}
+}
+
+// pruneAnswersBesideEvents has both to do in one step: what goes with an event is not
+// counted as an answer, and does not take the place of one.
+func pruneAnswersBesideEvents(w *world) {
+	ep := w.endpoint()
+	done, waiting := w.newEvent(ep), w.newEvent(ep)
+	nums := w.store(done, waiting)
+	for _, c := range w.claimAll() {
+		if c.ID.Event == nums[0] {
+			w.accepted(answered(exhaust(c)))
+		} else {
+			w.accepted(answered(failure(c, 5000*time.Hour)))
+		}
+	}
+	w.advance(100 * day)
+	if n := w.steps("Prune", 2, func(limit int) (int, error) {
+		return w.st.Prune(w.ctx(), store.Retention{Responses: 90 * day, Log: 90 * day}, limit)
+	}); n != 2 {
+		w.Errorf("Prune of an event and of another one's answer: %d rows changed, want 2", n)
+	}
+	pending := store.DeliveryID{Event: nums[1], Endpoint: ep.Num}
+	w.wantAnswers(pending, 0, "Prune said that nothing was left")
+	w.must(w.st.Cancel(w.ctx(), w.scope, pending, "done with"), "Cancel")
+	w.prune(store.Retention{Log: 90 * day})
 }
