@@ -13,6 +13,7 @@ func settleChecks() []check {
 	return []check{
 		{"SettleVerdicts", "each verdict leaves the delivery as the contract says, with its counts, times and reason", settleVerdicts},
 		{"SettleBatch", "a batch of settlements has one result each, in order, and one that is out of date harms none of the others", settleBatch},
+		{"SettleRefused", "a success without an attempt and a release with one are refused, and with them the batch: it is not settled in part", settleRefused},
 		{"SettleRepeated", "a settle repeated after its answer was lost changes nothing: not the state, the counts, the log, nor the endpoint's health", settleRepeated},
 		{"SettleRaces", "a late success and a failure reported at once end in delivered, and a report sent twice at once counts once", settleRaces},
 		{"AttemptRoundTrip", "an attempt is logged with every field it was reported with; its start is the store's clock less Ago", attemptRoundTrip},
@@ -119,6 +120,28 @@ func settleBatch(w *world) {
 	}
 	if got := w.settle(); len(got) != 0 {
 		w.Errorf("an empty batch has results: %+v", got)
+	}
+}
+
+func settleRefused(w *world) {
+	ep := w.endpoint()
+	w.send(ep)
+	w.send(ep)
+	cs := w.claimAll()
+	unasked, made := success(cs[1]), release(cs[1])
+	unasked.Attempt = nil
+	made.Attempt = success(cs[1]).Attempt
+	for name, bad := range map[string]store.Settlement{"Deliver without an attempt": unasked, "Release with an attempt": made} {
+		_, err := w.st.Settle(w.ctx(), []store.Settlement{success(cs[0]), bad})
+		w.wantErr(err, store.ErrInvalid, "Settle with %s", name)
+		for _, c := range cs {
+			if d := w.delivery(c.ID); d.State != store.Pending || !d.InFlight {
+				w.Errorf("after a settle that was refused, %s, a delivery of the batch reads %+v, want it in flight as before", name, d)
+			}
+		}
+	}
+	for _, c := range cs {
+		w.accepted(success(c))
 	}
 }
 
