@@ -136,7 +136,7 @@ func settleRefused(w *world) {
 		w.wantErr(err, store.ErrInvalid, "Settle with %s", name)
 		for _, c := range cs {
 			if d := w.delivery(c.ID); d.State != store.Pending || !d.InFlight {
-				w.Errorf("after a settle that was refused, %s, a delivery of the batch reads %+v, want it in flight as before", name, d)
+				w.Errorf("after a settle that was refused, %s, a delivery of the batch is %v, in flight: %v, want it in flight as before", name, d.State, d.InFlight)
 			}
 		}
 	}
