@@ -216,7 +216,7 @@ func (s *session) use(ctx context.Context, f func(*conn) error) error {
 		}
 		c := &conn{ctx: ctx, raw: raw, stmts: s.stmts, args: s.args}
 		err := f(c)
-		clear(c.args)
+		clear(c.args[:cap(c.args)]) // the last statement's are not all
 		s.args = c.args
 		return err
 	})
