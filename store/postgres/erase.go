@@ -30,15 +30,15 @@ func (s *Store) Erase(ctx context.Context, scope store.Scope, p store.EraseParam
 func eraseStep(ctx context.Context, q querier, scope store.Scope, p store.EraseParams, all bool) (store.Erased, error) {
 	out := store.Erased{After: p.After, Done: true}
 	var events []int64
-	done := true
+	weight, done := 0, true
 	var err error
 	if store.IsText(p.EventID) && store.IsText(p.Ref) { // else there is none
-		events, done, err = toErase(ctx, q, scope, p)
+		events, weight, done, err = toErase(ctx, q, scope, p)
 	}
 	switch {
 	case err != nil:
 		return out, err
-	case all && !done:
+	case all && (!done || weight > p.Limit):
 		return out, fmt.Errorf("%w: more than %d events or deliveries", store.ErrTooMany, p.Limit)
 	case p.EventID != "" && len(events) == 0 && p.After == 0:
 		return out, fmt.Errorf("%w: event %.80q in %v", store.ErrNotFound, p.EventID, scope)
@@ -85,8 +85,9 @@ func eraseStep(ctx context.Context, q querier, scope store.Scope, p store.EraseP
 	return out, err
 }
 
-// toErase returns the events of the next step, and whether they are the last.
-func toErase(ctx context.Context, q querier, scope store.Scope, p store.EraseParams) (events []int64, done bool, err error) {
+// toErase returns the events of the next step, what they count for, and whether they
+// are the last.
+func toErase(ctx context.Context, q querier, scope store.Scope, p store.EraseParams) (events []int64, weight int, done bool, err error) {
 	const deliveries = "(SELECT count(*) FROM hookpost.delivery d WHERE d.event = e.num)"
 	var t text
 	switch {
@@ -101,7 +102,7 @@ func toErase(ctx context.Context, q querier, scope store.Scope, p store.ErasePar
 		t.add("SELECT e.num, "+deliveries+" FROM hookpost.event e WHERE e.tenant = ? AND e.mode = ? AND e.id = ? AND e.num > ?",
 			scope.Tenant, int64(scope.Mode), p.EventID, p.After)
 	}
-	looked, weight := 0, 0
+	looked := 0
 	err = q.query(ctx, t.String(), t.args, func(scan scanner) error {
 		var num, n int64
 		err := scan(&num, &n)
@@ -111,5 +112,5 @@ func toErase(ctx context.Context, q querier, scope store.Scope, p store.ErasePar
 		}
 		return err
 	})
-	return events, looked == len(events), err
+	return events, weight, looked == len(events), err
 }

@@ -216,7 +216,7 @@ func (s *session) use(ctx context.Context, f func(*conn) error) error {
 		}
 		c := &conn{ctx: ctx, raw: raw, stmts: s.stmts, args: s.args}
 		err := f(c)
-		clear(c.args)
+		clear(c.args[:cap(c.args)]) // the last statement's are not all
 		s.args = c.args
 		return err
 	})
@@ -230,17 +230,22 @@ func (s *session) close() error {
 	return s.sql.Close()
 }
 
-// txConn runs statements in a transaction of the application's.
+// txConn runs statements in a transaction of the application's. If ctx ends, the next
+// one is not run. None is interrupted: SQLite would roll the whole transaction back, and run
+// what the application does next outside of any.
 type txConn struct {
 	ctx context.Context
 	tx  *sql.Tx
 }
 
 func (c txConn) exec(query string, args ...any) (int, error) {
+	if err := c.ctx.Err(); err != nil {
+		return 0, err
+	}
 	for i, a := range args {
 		args[i] = bindValue(a)
 	}
-	res, err := c.tx.ExecContext(c.ctx, query, args...)
+	res, err := c.tx.ExecContext(context.WithoutCancel(c.ctx), query, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -249,7 +254,10 @@ func (c txConn) exec(query string, args ...any) (int, error) {
 }
 
 func (c txConn) query(each func(row) error, query string, args ...any) (err error) {
-	rows, err := c.tx.QueryContext(c.ctx, query, args...)
+	if err := c.ctx.Err(); err != nil {
+		return err
+	}
+	rows, err := c.tx.QueryContext(context.WithoutCancel(c.ctx), query, args...)
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,7 @@ func (s *Store) Enqueue(ctx context.Context, p store.EnqueueParams) (out []store
 type enqueuer struct {
 	x       execer
 	now     int64
+	stored  int64 // now, or the time of the newest event if the clock went back since
 	targets *targets
 	compare bool // the set version with the current one
 	store.EnqueueParams
@@ -143,7 +144,7 @@ func (e *enqueuer) insertEvents(fresh []int) error {
 	var last int64
 	_, err := first(e.x, func(r row) {
 		last = r.int(0)
-		e.now = max(e.now, r.int(1)) // see hookpost_event
+		e.stored = max(e.now, r.int(1)) // see hookpost_event
 	}, `SELECT coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'hookpost_event'), 0),
 		(SELECT stored_at FROM hookpost_event ORDER BY num DESC LIMIT 1)`)
 	if err != nil {
@@ -172,7 +173,7 @@ func (e *enqueuer) insertEvents(fresh []int) error {
 			}
 			e.out[i] = store.Enqueued{Status: store.Stored, Event: last + int64(k) + 1}
 			args = append(args, e.out[i].Event, e.scopes[e.of[i]].num, ev.ID, ev.Type, ev.CreatedAt.UnixMicro(),
-				e.now, ev.SetVersion, ev.ContentType, ev.Hash[:], refs, trace, body)
+				e.stored, ev.SetVersion, ev.ContentType, ev.Hash[:], refs, trace, body)
 		}
 		n, err := e.x.exec(insertEvent.rows(to-from), args...)
 		if err != nil || n == to-from {
@@ -280,7 +281,7 @@ func (e *enqueuer) insertDeliveries() error {
 	err := inBatches(len(ready), func(from, to int) error {
 		args = args[:0]
 		for _, t := range ready[from:to] {
-			args = append(args, t.event, t.endpoint, e.now, e.now)
+			args = append(args, t.event, t.endpoint, e.now, e.stored)
 		}
 		_, err := e.x.exec(insertReady.rows(to-from), args...)
 		return err
@@ -291,7 +292,7 @@ func (e *enqueuer) insertDeliveries() error {
 	err = inBatches(len(later), func(from, to int) error {
 		args = args[:0]
 		for _, t := range later[from:to] {
-			args = append(args, t.event, t.endpoint, t.due, e.now)
+			args = append(args, t.event, t.endpoint, t.due, e.stored)
 		}
 		_, err := e.x.exec(insertLater.rows(to-from), args...)
 		return err
@@ -303,7 +304,7 @@ func (e *enqueuer) insertDeliveries() error {
 	return inBatches(len(leased), func(from, to int) error {
 		args = args[:0]
 		for _, t := range leased[from:to] {
-			args = append(args, t.event, t.endpoint, e.Owner, e.now, until, e.now, e.now, e.now)
+			args = append(args, t.event, t.endpoint, e.Owner, e.now, until, e.now, e.stored, e.now)
 		}
 		_, err := e.x.exec(insertLeased.rows(to-from), args...)
 		return err

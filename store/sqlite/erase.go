@@ -32,11 +32,11 @@ func eraseStep(x execer, scope store.Scope, p store.EraseParams, now int64, all 
 	if err != nil {
 		return out, err
 	}
-	events, done, err := toErase(x, sc, p)
+	events, weight, done, err := toErase(x, sc, p)
 	switch {
 	case err != nil:
 		return out, err
-	case all && !done:
+	case all && (!done || weight > p.Limit):
 		return out, fmt.Errorf("%w: more than %d events or deliveries", store.ErrTooMany, p.Limit)
 	case p.EventID != "" && len(events) == 0 && p.After == 0:
 		return out, fmt.Errorf("%w: event %.80q in %v", store.ErrNotFound, p.EventID, scope)
@@ -51,8 +51,9 @@ func eraseStep(x execer, scope store.Scope, p store.EraseParams, now int64, all 
 	return out, nil
 }
 
-// toErase returns the events of the next step, and whether they are the last.
-func toErase(x execer, sc scopeRow, p store.EraseParams) (events []int64, done bool, err error) {
+// toErase returns the events of the next step, what they count for, and whether they
+// are the last.
+func toErase(x execer, sc scopeRow, p store.EraseParams) (events []int64, weight int, done bool, err error) {
 	const deliveries = ", (SELECT count(*) FROM hookpost_delivery d WHERE d.event = e.num)"
 	text := "SELECT e.num" + deliveries + " FROM hookpost_event e INDEXED BY hookpost_event_scope WHERE e.scope = ? AND e.num > ? ORDER BY e.num LIMIT ?"
 	args := []any{sc.num, p.After, min(p.Limit, math.MaxInt32) + 1}
@@ -65,7 +66,7 @@ func toErase(x execer, sc scopeRow, p store.EraseParams) (events []int64, done b
 			WHERE r.scope = ? AND r.ref = ? AND r.event > ? ORDER BY r.event LIMIT ?`
 		args = []any{sc.num, p.Ref, p.After, args[2]}
 	}
-	looked, weight := 0, 0
+	looked := 0
 	err = x.query(func(r row) error {
 		if looked++; weight < p.Limit {
 			events = append(events, r.int(0))
@@ -73,7 +74,7 @@ func toErase(x execer, sc scopeRow, p store.EraseParams) (events []int64, done b
 		}
 		return nil
 	}, text, args...)
-	return events, looked == len(events), err
+	return events, weight, looked == len(events), err
 }
 
 // eraseEvent erases one event and adds to out what it did.

@@ -8,6 +8,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/hookpost/hookpost/store"
 )
 
 // Waiting returns how many calls wait for the writer.
@@ -57,4 +59,39 @@ func TestJoinsRunningTransaction(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestDoomedTransactionIsRepeated: a call that cannot go on, and takes the transaction with
+// it, fails alone.
+func TestDoomedTransactionIsRepeated(t *testing.T) {
+	st, err := Open(t.Context(), "file:"+filepath.Join(t.TempDir(), "hooks.db")+"?_pragma=max_page_count(200)", nil)
+	require.NoError(t, err)
+	defer st.Close()
+	insert := func(c *conn, id string, size int) error {
+		e := enqueuer{x: c, now: st.now(), targets: &st.targets, EnqueueParams: store.EnqueueParams{Events: []store.NewEvent{{
+			Event: store.Event{Scope: store.Scope{Tenant: "acme", Mode: store.Live}, ID: id, Body: make([]byte, size)},
+		}}}}
+		_, err := e.run()
+		return err
+	}
+	large := make(chan error, 1)
+	runs := 0
+	small := st.write(t.Context(), func(c *conn) error {
+		if runs++; runs == 1 {
+			go func() {
+				large <- st.write(context.Background(), func(c *conn) error { return insert(c, "evt_large", 1<<20) })
+			}()
+			for st.writer.waiting() == 0 {
+				runtime.Gosched()
+			}
+		}
+		return insert(c, "evt_small", 10)
+	})
+	require.NoError(t, small)
+	require.ErrorIs(t, <-large, store.ErrFull)
+	require.Equal(t, 2, runs)
+	evs, err := st.Events(t.Context(), store.Scope{Tenant: "acme", Mode: store.Live}, store.EventQuery{})
+	require.NoError(t, err)
+	require.Len(t, evs, 1)
+	require.Equal(t, "evt_small", evs[0].ID)
 }

@@ -176,7 +176,12 @@ func dsn(path string) (write, read string, err error) {
 	// holds the indexes of some million pending deliveries. Checkpoints come as often as
 	// SQLite means them to: rarer ones hold up the commit that they fall on for longer, and
 	// gain nothing in all.
-	const common = "?_pragma=busy_timeout(0)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)"
+	common := "?_pragma=busy_timeout(0)&_pragma=synchronous(FULL)"
+	if !strings.Contains(query, "_journal") && !strings.Contains(strings.ToLower(query), "journal_mode") {
+		// The mode is the file's: every new connection would change it to this one and back,
+		// for which none of the others may be open.
+		common += "&_pragma=journal_mode(WAL)"
+	}
 	write = "file:" + name + common + "&_pragma=cache_size(-32768)&_pragma=temp_store(MEMORY)&_pragma=journal_size_limit(67108864)"
 	read = "file:" + name + common + "&_pragma=query_only(1)"
 	if query != "" {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -69,6 +70,33 @@ func TestOpenIsDurable(t *testing.T) {
 	var mode string
 	require.NoError(t, db.QueryRow("PRAGMA journal_mode").Scan(&mode))
 	require.Equal(t, "wal", mode)
+}
+
+// TestOpenInAnotherJournalMode: the application's parameters win, and all connections
+// agree about it.
+func TestOpenInAnotherJournalMode(t *testing.T) {
+	for _, parameter := range []string{"_pragma=journal_mode(TRUNCATE)", "_pragma=journal_mode=truncate", "_journal_mode=TRUNCATE", "_journal=TRUNCATE"} {
+		t.Run(parameter, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "hooks.db")
+			st, err := sqlite.Open(t.Context(), "file:"+path+noSync+"&"+parameter, nil)
+			require.NoError(t, err)
+			defer st.Close()
+			var wg sync.WaitGroup
+			for i := range 8 {
+				wg.Go(func() {
+					id := fmt.Sprintf("evt_%d", i)
+					if err := send(st, id); err != nil {
+						t.Errorf("send: %v", err)
+					}
+					if _, err := st.Event(context.Background(), scope, id); err != nil {
+						t.Errorf("Event: %v", err)
+					}
+				})
+			}
+			wg.Wait()
+			require.NoFileExists(t, path+"-wal")
+		})
+	}
 }
 
 func TestOpenRefuses(t *testing.T) {

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"encoding/json"
+	"slices"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -25,7 +26,7 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (int, e
 		if forget, erase, err = s.outdated(c, r, now, limit); err != nil {
 			return err
 		}
-		silence, err = oldAnswers(c, r, now, limit-len(forget)-len(erase))
+		silence, err = oldAnswers(c, r, now, limit-len(forget)-len(erase), forget)
 		return err
 	})
 	if err != nil || len(forget)+len(erase)+len(silence) == 0 {
@@ -70,16 +71,26 @@ const hasAnswer = "(response_header IS NOT NULL OR response_body IS NOT NULL)"
 
 type attemptKey struct{ event, endpoint, round, n int64 }
 
-// oldAnswers finds attempts whose answers are older than r says.
-func oldAnswers(c *conn, r store.Retention, now int64, limit int) (keys []attemptKey, err error) {
+// oldAnswers finds attempts whose answers are older than r says, of events that are not
+// to be forgotten.
+func oldAnswers(c *conn, r store.Retention, now int64, limit int, forget []int64) (keys []attemptKey, err error) {
 	if r.Responses <= 0 || limit <= 0 {
 		return nil, nil
 	}
 	err = c.query(func(r row) error {
+		if _, goes := slices.BinarySearch(forget, r.int(0)); goes {
+			return nil
+		}
+		if len(keys) == limit {
+			return errBound
+		}
 		keys = append(keys, attemptKey{r.int(0), r.int(1), r.int(2), r.int(3)})
 		return nil
 	}, `SELECT event, endpoint, round, n FROM hookpost_attempt INDEXED BY hookpost_attempt_answer
-		WHERE `+hasAnswer+` AND started_at <= ? ORDER BY started_at LIMIT ?`, now-r.Responses.Microseconds(), limit)
+		WHERE `+hasAnswer+` AND started_at <= ? ORDER BY started_at`, now-r.Responses.Microseconds())
+	if err == errBound {
+		err = nil
+	}
 	return keys, err
 }
 

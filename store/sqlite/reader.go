@@ -31,11 +31,16 @@ func readOnce(ctx context.Context, p pool, f func(*conn) error) error {
 }
 
 func snapshot(c *conn, f func(*conn) error) error {
+	// The driver may report a context's end although the statement was run. Of the beginning
+	// that must be known, and the end must happen.
+	ctx, whole := c.ctx, context.WithoutCancel(c.ctx)
+	c.ctx = whole
 	if _, err := c.exec("BEGIN"); err != nil {
 		return err
 	}
+	c.ctx = ctx
 	err := f(c)
-	c.ctx = context.WithoutCancel(c.ctx) // the end must happen
+	c.ctx = whole
 	if _, e := c.exec("ROLLBACK"); err == nil {
 		err = e
 	}

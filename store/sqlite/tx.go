@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -15,7 +16,8 @@ import (
 //
 // The transaction should begin with the write lock (_txlock=immediate in the
 // handle's DSN). One that has read first and finds that somebody else has written
-// since gets [store.ErrBusy], however long it waits, and must be rolled back.
+// since gets [store.ErrBusy], however long it waits, and must be rolled back. One that
+// SQLite has rolled back by itself gets [sql.ErrTxDone].
 func (s *Store) Tx(tx *sql.Tx) store.Tx { return &storeTx{s, tx} }
 
 type storeTx struct {
@@ -75,19 +77,37 @@ func (t *storeTx) Erase(ctx context.Context, scope store.Scope, p store.ErasePar
 // whole runs f so that all of it is done or nothing.
 func (t *storeTx) whole(ctx context.Context, f func(x execer) error) error {
 	return t.do(ctx, func(x execer) error {
-		if _, err := x.exec("SAVEPOINT hookpost"); err != nil {
+		frame := txConn{context.WithoutCancel(ctx), t.tx} // what is begun must be ended
+		if err := stillOpen(frame); err != nil {
+			return err
+		}
+		if _, err := frame.exec("SAVEPOINT hookpost"); err != nil {
 			return err
 		}
 		if err := f(x); err != nil {
-			// With a context that has ended, nothing could be undone.
-			clean := txConn{context.WithoutCancel(ctx), t.tx}
-			_, e := clean.exec("ROLLBACK TO hookpost")
-			_, e2 := clean.exec("RELEASE hookpost")
+			_, e := frame.exec("ROLLBACK TO hookpost")
+			_, e2 := frame.exec("RELEASE hookpost")
 			return errors.Join(err, e, e2)
 		}
-		_, err := x.exec("RELEASE hookpost")
+		_, err := frame.exec("RELEASE hookpost")
 		return err
 	})
+}
+
+// stillOpen returns an error if SQLite has rolled the transaction back by itself, as it
+// does when the disk is full, a statement is interrupted or one says OR ROLLBACK. The
+// application may not have noticed, and database/sql does not. A savepoint would then be a
+// transaction of its own, committed with its release.
+func stillOpen(tx txConn) error {
+	_, err := tx.exec("BEGIN")
+	switch {
+	case err != nil && strings.Contains(err.Error(), "within a transaction"):
+		return nil // SQLite says so through every driver
+	case err != nil:
+		return err
+	}
+	_, err = tx.exec("ROLLBACK")
+	return errors.Join(fmt.Errorf("%w: SQLite has rolled it back", sql.ErrTxDone), err)
 }
 
 func (t *storeTx) do(ctx context.Context, f func(execer) error) error {

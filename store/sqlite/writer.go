@@ -60,7 +60,8 @@ func (m *member) finish(err error) {
 }
 
 // do runs f in a transaction and returns after its commit. If ctx ends before
-// f's turn has come, f does not run.
+// f's turn has come, f does not run. f may run more than once and must begin from nothing
+// each time.
 func (w *writer) do(ctx context.Context, f func(*conn) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -336,7 +337,8 @@ func (w *writer) next() *member {
 }
 
 // transact runs members in the transaction that has begun, those who come meanwhile
-// among them, and commits. It returns those it ran, with their errors.
+// among them, and commits. It returns those that are done with, with their errors. When one
+// takes the whole transaction with it, those before it wait for the next.
 func (w *writer) transact(c *conn) (batch []*member, errs []error) {
 	began := time.Now()
 	ran := false
@@ -354,12 +356,28 @@ func (w *writer) transact(c *conn) (batch []*member, errs []error) {
 		batch, errs = append(batch, m), append(errs, err)
 		if doomed {
 			_, _ = c.exec("ROLLBACK")
-			fill(errs, err)
-			return batch, errs
+			return w.again(batch, errs)
 		}
 	}
 	fill(errs, w.commit(c))
 	return batch, errs
+}
+
+// again puts those who have no error back to the head of the queue, and returns the
+// others.
+func (w *writer) again(batch []*member, errs []error) (failed []*member, theirs []error) {
+	var good []*member
+	for i, m := range batch {
+		if errs[i] == nil {
+			good = append(good, m)
+		} else {
+			failed, theirs = append(failed, m), append(theirs, errs[i])
+		}
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.queue = append(good, w.queue...)
+	return failed, theirs
 }
 
 // fill gives err to those who have no error of their own.

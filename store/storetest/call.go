@@ -71,6 +71,22 @@ func calls(w *world) []call {
 			_, err := st.Deliveries(ctx, s, store.DeliveryQuery{})
 			return err
 		}},
+		{"SearchEvents", func(ctx context.Context, st store.Store) error {
+			_, _, err := st.SearchEvents(ctx, s, store.EventQuery{}, many)
+			return err
+		}},
+		{"SearchDeliveries", func(ctx context.Context, st store.Store) error {
+			_, _, err := st.SearchDeliveries(ctx, s, store.DeliveryQuery{}, many)
+			return err
+		}},
+		{"Activity", func(ctx context.Context, st store.Store) error {
+			_, err := st.Activity(ctx, s, []string{ep.ID}, many)
+			return err
+		}},
+		{"RecentAttempts", func(ctx context.Context, st store.Store) error {
+			_, err := st.RecentAttempts(ctx, s, ep.ID, many)
+			return err
+		}},
 		{"Delivery", func(ctx context.Context, st store.Store) error { _, err := st.Delivery(ctx, s, id); return err }},
 		{"Attempts", func(ctx context.Context, st store.Store) error { _, err := st.Attempts(ctx, s, id); return err }},
 		{"Replay", func(ctx context.Context, st store.Store) error { _, err := st.Replay(ctx, s, ev.ID, ep.ID); return err }},

@@ -3,6 +3,7 @@ package storetest_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"testing"
@@ -63,6 +64,10 @@ var faults = map[string]fault{
 	"lists outlive erasing":       {check: "EraseFanOut", make: func(st store.Store) store.Store { return fansOutFirst{st} }},
 	"reseal is undone":            {check: "ResealOutlivesEdits", make: func(st store.Store) store.Store { return undoesReseal{st} }},
 	"trace is lost":               {check: "TraceContext", make: func(st store.Store) store.Store { return losesTrace{st} }},
+	"targets are not checked":     {check: "EnqueueRefused", make: func(st store.Store) store.Store { return acceptsTargets{st} }},
+	"bad settlements are left":    {check: "SettleRefused", make: func(st store.Store) store.Store { return settlesRest{st} }},
+	"moments are late":            {check: "MomentsAreReached", make: settling(func(s *store.Settlement) { waitLonger(s) })},
+	"activity of a closed store":  {check: "ClosedStore", make: func(st store.Store) store.Store { return activeClosed{st} }},
 	"backlog has no bound":        {check: "BacklogPages", make: func(st store.Store) store.Store { return countsAll{st} }},
 }
 
@@ -418,4 +423,45 @@ func (s fansOutFirst) Erase(ctx context.Context, scope store.Scope, p store.Eras
 		return store.Erased{}, err
 	}
 	return s.Store.Erase(ctx, scope, p)
+}
+
+// acceptsTargets stores events without looking whose endpoints they are for.
+type acceptsTargets struct{ store.Store }
+
+func (s acceptsTargets) Enqueue(ctx context.Context, p store.EnqueueParams) ([]store.Enqueued, error) {
+	out, err := s.Store.Enqueue(ctx, p)
+	if errors.Is(err, store.ErrInvalid) {
+		for i := range p.Events {
+			p.Events[i].For = nil
+		}
+		return s.Store.Enqueue(ctx, p)
+	}
+	return out, err
+}
+
+// settlesRest settles what can be settled of a batch that is to be refused.
+type settlesRest struct{ store.Store }
+
+func (s settlesRest) Settle(ctx context.Context, ss []store.Settlement) ([]store.Settled, error) {
+	out, err := s.Store.Settle(ctx, ss)
+	if errors.Is(err, store.ErrInvalid) {
+		_, _ = s.Store.Settle(ctx, ss[:1])
+	}
+	return out, err
+}
+
+func waitLonger(s *store.Settlement) {
+	if s.Delay > 0 {
+		s.Delay += time.Second
+	}
+}
+
+type activeClosed struct{ store.Store }
+
+func (s activeClosed) Activity(ctx context.Context, scope store.Scope, ids []string, newest int) ([]store.Activity, error) {
+	list, err := s.Store.Activity(ctx, scope, ids, newest)
+	if errors.Is(err, store.ErrClosed) {
+		return nil, nil
+	}
+	return list, err
 }

@@ -20,6 +20,7 @@ func enqueueChecks() []check {
 		{"ConcurrentSendersOfOneID", "of any number of concurrent senders of one id exactly one stores it and fans it out; the others learn that it is there", concurrentSenders},
 		{"OverlappingBatches", "batches that share ids in different order all succeed: they must not lock each other out", overlappingBatches},
 		{"StaleEndpointSet", "an event decided on an endpoint set that has changed since writes nothing: fan-out follows the committed state of the endpoints", staleEndpointSet},
+		{"EnqueueRefused", "an event for an endpoint of another scope, or for one twice, and an id that is twice in a batch are refused with the whole batch: nobody may receive another customer's events", enqueueRefused},
 		{"RepeatedBatch", "a batch sent again after its answer was lost changes nothing, and hands out the leases of the first time if and only if they still stand", repeatedBatch},
 	}
 }
@@ -420,6 +421,56 @@ func staleEndpointSet(w *world) {
 			w.Errorf("Enqueue beside an edit said status %d, and Event says %v", res[0].Status, err)
 		}
 	}
+}
+
+func enqueueRefused(w *world) {
+	ep := w.endpoint()
+	var foreign []store.Endpoint
+	for _, scope := range neighbours(w.scope) {
+		f := w.as(scope)
+		foreign = append(foreign, f.endpoint())
+	}
+	unknown := store.Endpoint{Num: 1 << 40}
+	list := w.newEvent(ep)
+	for i := range store.MaxFanOut {
+		list.For = append(list.For, store.NewDelivery{Endpoint: unknown.Num + int64(i)})
+	}
+	type bad struct {
+		name string
+		ev   store.NewEvent
+	}
+	all := []bad{
+		{"an endpoint that is not there", w.newEvent(ep, unknown)},
+		{"a list of endpoints that are not there", list},
+		{"one endpoint twice", w.newEvent(ep, foreign[0], ep)},
+		{"one endpoint twice, of the right scope", w.newEvent(ep, ep)},
+	}
+	for _, f := range foreign {
+		all = append(all, bad{fmt.Sprintf("an endpoint of %v", f.Scope), w.newEvent(ep, f)})
+	}
+	for _, b := range all {
+		good := w.newEvent(ep)
+		_, err := w.st.Enqueue(w.ctx(), enqueueParams(good, b.ev))
+		w.wantErr(err, store.ErrInvalid, "Enqueue of an event for %s", b.name)
+		for _, id := range []string{good.ID, b.ev.ID} {
+			_, err = w.st.Event(w.ctx(), w.scope, id)
+			w.wantErr(err, store.ErrNotFound, "Event of a batch that was refused because of %s", b.name)
+		}
+		if w.in.Begin != nil {
+			tx := w.begin()
+			_, err = tx.Enqueue(w.ctx(), []store.NewEvent{b.ev})
+			w.wantErr(err, store.ErrInvalid, "Tx.Enqueue of an event for %s", b.name)
+			w.must(tx.Rollback(), "Rollback")
+		}
+	}
+	twice, other := w.newEvent(ep), w.newEvent(ep)
+	_, err := w.st.Enqueue(w.ctx(), enqueueParams(twice, other, twice))
+	w.wantErr(err, store.ErrInvalid, "Enqueue with an id twice in the batch")
+	if es, ds := w.events(store.EventQuery{}), w.deliveries(store.DeliveryQuery{}); len(es)+len(ds) != 0 {
+		w.Errorf("batches that were refused left %d events and %d deliveries", len(es), len(ds))
+	}
+	w.steps("FanOut", many, func(limit int) (int, error) { return w.st.FanOut(w.ctx(), limit) })
+	w.idle("all batches were refused")
 }
 
 func repeatedBatch(w *world) {

@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -16,8 +17,9 @@ func eraseChecks() []check {
 		{"EraseAfterPrune", "an event whose payload was pruned still loses its references and answers, and keeps the time at which the payload went", eraseAfterPrune},
 		{"EraseFanOut", "what has yet to be made of an erased event is never made", eraseFanOut},
 		{"EraseSteps", "erasing goes in bounded steps of whole events that can be interrupted, repeated and run in parallel", eraseSteps},
+		{"EraseRaces", "replays, back-fills, claims and reports at the same time leave nothing pending of an erased event and no answer: it would be sent, or kept, after all", eraseRaces},
 		{"TxErase", "what is erased in a transaction is erased if and only if it commits, together with what was enqueued in it", inTx(txErase)},
-		{"TxEraseBounded", "a transaction erases at most MaxEraseTx, else it says so, has changed nothing and remains usable", inTx(txEraseBounded)},
+		{"TxEraseBounded", "a transaction erases at most MaxEraseTx events or deliveries, else it says so, has changed nothing and remains usable", inTx(txEraseBounded)},
 	}
 }
 
@@ -385,6 +387,54 @@ func eraseSteps(w *world) {
 	w.idle("everything was erased")
 }
 
+func eraseRaces(w *world) {
+	eps := w.endpoints(4)
+	stores := []store.Store{w.st, w.another()}
+	for range 12 {
+		ev := w.newEvent(eps[:2]...)
+		num := w.store(ev)[0]
+		cs := w.claimAll()
+		var taken store.Claims
+		parallel(6, func(i int) {
+			st := stores[i%2]
+			_, err := busy(func() (struct{}, error) {
+				var err error
+				switch i {
+				case 0:
+					w.erase(st, store.EraseParams{EventID: ev.ID})
+				case 1:
+					_, err = st.Replay(w.ctx(), w.scope, ev.ID, eps[2].ID)
+				case 2:
+					_, err = st.BackFill(w.ctx(), w.scope, eps[3].ID, []int64{num})
+				case 3:
+					_, err = st.Settle(w.ctx(), []store.Settlement{answered(failure(cs[0], 0))})
+				case 4:
+					_, err = st.Settle(w.ctx(), []store.Settlement{answered(exhaust(cs[1]))})
+				case 5:
+					taken, err = st.Claim(w.ctx(), claimParams())
+				}
+				return struct{}{}, err
+			})
+			if err != nil && (i != 1 || !errors.Is(err, store.ErrErased)) {
+				w.Errorf("call %d beside erasing: %v", i, err)
+			}
+		})
+		w.promote()
+		w.idle("the event was erased")
+		for _, d := range w.deliveries(store.DeliveryQuery{EventID: ev.ID}) {
+			if d.State == store.Pending {
+				w.Errorf("after its event was erased beside others %v is pending, want nothing pending", d.ID)
+			}
+			w.wantAnswers(d.ID, 0, "the event was erased beside the report")
+		}
+		for _, c := range taken.Deliveries {
+			w.settle(answered(failure(c, 0)))
+			w.wantAnswers(c.ID, 0, "it was reported after the event was erased")
+		}
+		w.idle("the event was erased")
+	}
+}
+
 func txErase(w *world) {
 	ep := w.endpoint()
 	for _, commits := range []bool{false, true} {
@@ -434,22 +484,33 @@ func txErase(w *world) {
 }
 
 func txEraseBounded(w *world) {
-	ep := w.endpoint()
+	ep, other := w.endpoint(), w.endpoint()
 	var evs []store.NewEvent
 	for range store.MaxEraseTx + 1 {
 		ev := w.newEvent()
 		ev.Refs = []string{"cus_1"}
-		if len(evs) > 0 {
+		if n := len(evs); n > 0 {
 			ev.Refs = append(ev.Refs, "all but one")
+			if n > 1 {
+				ev.Refs = append(ev.Refs, "one for two")
+			}
 		}
 		evs = append(evs, ev)
 	}
 	w.store(evs...)
+	two := w.newEvent(ep, other)
+	two.Refs = []string{"one for two"}
+	w.store(two)
+	for _, c := range w.claimAll() {
+		w.accepted(success(c))
+	}
 	tx := w.begin()
 	_, err := tx.Erase(w.ctx(), w.scope, store.EraseParams{Ref: "cus_1"})
 	w.wantErr(err, store.ErrTooMany, "Tx.Erase of more than MaxEraseTx events")
 	_, err = tx.Erase(w.ctx(), w.scope, store.EraseParams{All: true})
 	w.wantErr(err, store.ErrTooMany, "Tx.Erase of all, which is more than MaxEraseTx events")
+	_, err = tx.Erase(w.ctx(), w.scope, store.EraseParams{Ref: "one for two"})
+	w.wantErr(err, store.ErrTooMany, "Tx.Erase of MaxEraseTx events, one of them with two deliveries")
 	w.enqueueIn(tx, w.newEvent(ep))
 	r, err := tx.Erase(w.ctx(), w.scope, store.EraseParams{Ref: "all but one"})
 	w.must(err, "Tx.Erase of MaxEraseTx events")

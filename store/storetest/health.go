@@ -12,6 +12,7 @@ func healthChecks() []check {
 		{"HealthQuiet", "a quiet settlement leaves the endpoint's health alone: test events say nothing about it", healthQuiet},
 		{"HealthOfStaleReports", "a failure reported after somebody else has leased the delivery still tells about the endpoint, once: the request was made and did fail", healthOfStaleReports},
 		{"HealthOfStaleSuccess", "of two successes in a batch, one of them under an old token, one tells that the endpoint recovered", healthOfStaleSuccess},
+		{"HealthRaces", "of failures and pauses reported at once none is lost: each counts, and the longest pause holds", healthRaces},
 		{"HealthIsNotAChange", "attempts change neither the endpoint's version nor its set's: else every failure would make all caches stale", healthIsNotAChange},
 		{"DisableFailing", "an endpoint is disabled for failing only if it failed for the whole time, failed lately, and another endpoint had a success meanwhile: without one the fault is ours", disableFailing},
 	}
@@ -76,6 +77,36 @@ func healthOfStaleReports(w *world) {
 	}
 	if got := w.accepted(success(current)); !got.Recovered {
 		w.Errorf("success after it: got %+v, want Recovered", got)
+	}
+}
+
+func healthRaces(w *world) {
+	stores := []store.Store{w.st, w.another()}
+	ep := w.endpoint()
+	const callers, each, rounds = 6, 3, 5
+	for round := range rounds {
+		for range callers * each {
+			w.send(ep)
+		}
+		cs := w.claimAll()
+		from := w.now()
+		parallel(callers, func(i int) {
+			var batch []store.Settlement
+			for _, c := range cs[i*each : (i+1)*each] {
+				s := exhaust(c)
+				s.Hold = time.Duration(i+1) * time.Minute
+				batch = append(batch, s)
+			}
+			if _, err := busy(func() ([]store.Settled, error) { return stores[i%2].Settle(w.ctx(), batch) }); err != nil {
+				w.Errorf("Settle beside others: %v", err)
+			}
+		})
+		h := w.reload(ep).Health
+		if want := (round + 1) * callers * each; h.Failures != want {
+			w.Fatalf("%d failures were reported, %d at a time, Health.Failures is %d", want, callers*each, h.Failures)
+		}
+		w.between("Health.HoldUntil", h.HoldUntil, from.Add(callers*time.Minute), w.now().Add(callers*time.Minute))
+		w.advance(time.Hour)
 	}
 }
 

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -13,6 +14,7 @@ func pruneChecks() []check {
 		{"PruneResponses", "headers and bodies of answers go when their attempt is older than their retention, whatever becomes of the delivery; the rest of the log stays", pruneResponses},
 		{"PruneLog", "events older than the retention go with their deliveries and attempts; their ids are forgotten and nothing of the old comes back", pruneLog},
 		{"PruneLeavesPending", "an event with a pending delivery is left alone, however old it is: it still has to be sent", pruneLeavesPending},
+		{"PruneRaces", "an event that is replayed, back-filled or reported on while it is pruned goes wholly or stays wholly: a delivery without its event could never be sent nor seen", pruneRaces},
 		{"PruneSteps", "pruning goes in bounded steps, also in parallel, and a retention of zero or less keeps everything", pruneSteps},
 	}
 }
@@ -280,6 +282,8 @@ func pruneSteps(w *world) {
 		}
 	}
 
+	pruneAnswersBesideEvents(w)
+
 	fill()
 	stores := []store.Store{w.st, w.another()}
 	var total atomic.Int64
@@ -299,5 +303,82 @@ func pruneSteps(w *world) {
 	w.prune(store.Retention{Log: 90 * day})
 	if es, ds := len(w.events(store.EventQuery{})), len(w.deliveries(store.DeliveryQuery{})); es+ds != 0 {
 		w.Errorf("after pruning in 4 places at once %d events and %d deliveries are left", es, ds)
+	}
+}
+
+// pruneAnswersBesideEvents has both to do in one step: what goes with an event is not
+// counted as an answer, and does not take the place of one.
+func pruneAnswersBesideEvents(w *world) {
+	ep := w.endpoint()
+	done, waiting := w.newEvent(ep), w.newEvent(ep)
+	nums := w.store(done, waiting)
+	for _, c := range w.claimAll() {
+		if c.ID.Event == nums[0] {
+			w.accepted(answered(exhaust(c)))
+		} else {
+			w.accepted(answered(failure(c, 5000*time.Hour)))
+		}
+	}
+	w.advance(100 * day)
+	if n := w.steps("Prune", 2, func(limit int) (int, error) {
+		return w.st.Prune(w.ctx(), store.Retention{Responses: 90 * day, Log: 90 * day}, limit)
+	}); n != 2 {
+		w.Errorf("Prune of an event and of another one's answer: %d rows changed, want 2", n)
+	}
+	pending := store.DeliveryID{Event: nums[1], Endpoint: ep.Num}
+	w.wantAnswers(pending, 0, "Prune said that nothing was left")
+	w.must(w.st.Cancel(w.ctx(), w.scope, pending, "done with"), "Cancel")
+	w.prune(store.Retention{Log: 90 * day})
+}
+
+func pruneRaces(w *world) {
+	eps := w.endpoints(3)
+	stores := []store.Store{w.st, w.another()}
+	for range 12 {
+		ev := w.newEvent(eps[0])
+		num := w.store(ev)[0]
+		first := w.claimAll()[0]
+		w.advance(leaseTime)
+		w.takeOver()
+		w.accepted(exhaust(w.take(first.ID)))
+		w.advance(100 * day)
+		parallel(4, func(i int) {
+			st := stores[i%2]
+			_, err := busy(func() (n int, err error) {
+				switch i {
+				case 0:
+					n, err = st.Prune(w.ctx(), store.Retention{Log: 90 * day, Payloads: 30 * day}, many)
+				case 1:
+					_, err = st.Replay(w.ctx(), w.scope, ev.ID, eps[1].ID)
+				case 2:
+					n, err = st.BackFill(w.ctx(), w.scope, eps[2].ID, []int64{num})
+				case 3:
+					_, err = st.Settle(w.ctx(), []store.Settlement{success(first)})
+				}
+				return n, err
+			})
+			if err != nil && (i != 1 || !errors.Is(err, store.ErrNotFound)) {
+				w.Errorf("call %d beside pruning: %v", i, err)
+			}
+		})
+		_, err := w.st.Event(w.ctx(), w.scope, ev.ID)
+		there := err == nil
+		ds := w.deliveries(store.DeliveryQuery{})
+		cs := w.claimAll()
+		if there == (len(ds) == 0) || len(cs) != max(len(ds)-1, 0) {
+			w.Errorf("pruned beside others: the event is there: %v, with %d deliveries, of which %v could be claimed", there, len(ds), claimedIDs(cs))
+		}
+		for _, c := range cs {
+			if string(c.Body) != string(ev.Body) {
+				w.Errorf("%v was claimed with body %q, want %q: what is pending keeps its payload", c.ID, c.Body, ev.Body)
+			}
+			w.accepted(success(c))
+		}
+		for _, ep := range eps {
+			if b := w.backlog(ep); b.Due.N+b.InFlight.N+b.Exhausted.N != 0 {
+				w.Errorf("after its event was pruned beside others the endpoint's backlog is %+v", b)
+			}
+		}
+		w.prune(store.Retention{Log: 90 * day})
 	}
 }

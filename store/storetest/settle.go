@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"bytes"
+	"errors"
 	"reflect"
 	"slices"
 	"time"
@@ -13,8 +14,10 @@ func settleChecks() []check {
 	return []check{
 		{"SettleVerdicts", "each verdict leaves the delivery as the contract says, with its counts, times and reason", settleVerdicts},
 		{"SettleBatch", "a batch of settlements has one result each, in order, and one that is out of date harms none of the others", settleBatch},
+		{"SettleRefused", "a success without an attempt and a release with one are refused, and with them the batch: it is not settled in part", settleRefused},
 		{"SettleRepeated", "a settle repeated after its answer was lost changes nothing: not the state, the counts, the log, nor the endpoint's health", settleRepeated},
 		{"SettleRaces", "a late success and a failure reported at once end in delivered, and a report sent twice at once counts once", settleRaces},
+		{"SettleBesideUpkeep", "a success reported while its lease is taken over, or its delivery is cancelled by hand or with its endpoint, ends in delivered: what was received must not be sent again", settleBesideUpkeep},
 		{"AttemptRoundTrip", "an attempt is logged with every field it was reported with; its start is the store's clock less Ago", attemptRoundTrip},
 		{"RetryWaits", "a retry is claimed when its delay is over by the store's clock, not before; Promote says how long that is", retryWaits},
 		{"SettleDisables", "DisableVersion disables the endpoint in the commit of the report, but only the version that the attempt used: an edit since then has perhaps cured it", settleDisables},
@@ -119,6 +122,28 @@ func settleBatch(w *world) {
 	}
 	if got := w.settle(); len(got) != 0 {
 		w.Errorf("an empty batch has results: %+v", got)
+	}
+}
+
+func settleRefused(w *world) {
+	ep := w.endpoint()
+	w.send(ep)
+	w.send(ep)
+	cs := w.claimAll()
+	unasked, made := success(cs[1]), release(cs[1])
+	unasked.Attempt = nil
+	made.Attempt = success(cs[1]).Attempt
+	for name, bad := range map[string]store.Settlement{"Deliver without an attempt": unasked, "Release with an attempt": made} {
+		_, err := w.st.Settle(w.ctx(), []store.Settlement{success(cs[0]), bad})
+		w.wantErr(err, store.ErrInvalid, "Settle with %s", name)
+		for _, c := range cs {
+			if d := w.delivery(c.ID); d.State != store.Pending || !d.InFlight {
+				w.Errorf("after a settle that was refused, %s, a delivery of the batch is %v, in flight: %v, want it in flight as before", name, d.State, d.InFlight)
+			}
+		}
+	}
+	for _, c := range cs {
+		w.accepted(success(c))
 	}
 }
 
@@ -507,4 +532,71 @@ func settleRaces(w *world) {
 	}
 	w.promote()
 	w.idle("all deliveries are delivered")
+}
+
+func settleBesideUpkeep(w *world) {
+	stores := []store.Store{w.st, w.another()}
+	ep := w.endpoint()
+	for range 8 {
+		deleted := w.endpoint()
+		for range 8 {
+			w.send(ep, deleted)
+		}
+		cs := w.claimAll()
+		w.advance(leaseTime)
+		w.setState(deleted, store.Deleted)
+		batch := make([]store.Settlement, len(cs))
+		var byHand []store.DeliveryID
+		for i, c := range cs {
+			batch[i] = success(c)
+			if c.ID.Endpoint == ep.Num && i%2 == 0 {
+				byHand = append(byHand, c.ID)
+			}
+		}
+		var results [2][]store.Settled
+		parallel(5, func(i int) {
+			st := stores[i%2]
+			_, err := busy(func() (n int, err error) {
+				switch i {
+				case 0, 1: // sent twice at once
+					results[i], err = st.Settle(w.ctx(), batch)
+				case 2:
+					n, err = st.TakeOver(w.ctx(), many)
+				case 3:
+					n, err = st.CancelDeleted(w.ctx(), many)
+				case 4:
+					for _, id := range byHand {
+						if e := st.Cancel(w.ctx(), w.scope, id, "by hand"); e != nil && !errors.Is(e, store.ErrFinished) {
+							return 0, e
+						}
+					}
+				}
+				return n, err
+			})
+			if err != nil {
+				w.Errorf("call %d beside the others: %v", i, err)
+			}
+		})
+		if w.Failed() {
+			return
+		}
+		for i, c := range cs {
+			accepted := 0
+			for _, r := range results {
+				if r[i].Accepted {
+					accepted++
+				}
+			}
+			if accepted != 1 {
+				w.Errorf("a success reported twice beside upkeep was accepted %d times, want once", accepted)
+			}
+			w.wantState(c.ID, store.Delivered, "a success was reported beside upkeep")
+			if got := w.outcomes(c.ID); len(got) != 1 || got[1] != store.AttemptDelivered {
+				w.Errorf("the log of %v has %v, want attempt 1 delivered", c.ID, got)
+			}
+		}
+		w.takeOver()
+		w.cancelDeleted()
+		w.idle("all deliveries are delivered")
+	}
 }

@@ -13,6 +13,7 @@ func upkeepChecks() []check {
 		{"StepsAreBounded", "each step of upkeep changes at most limit rows and can be called again for the rest, so that none holds the database for long", stepsAreBounded},
 		{"StepsInParallel", "steps that run in several processes at once do each row once", stepsInParallel},
 		{"FanOut", "an event for more than MaxFanOut endpoints is stored with its list, which becomes deliveries in bounded steps, each once and none lost", fanOut},
+		{"MomentsAreReached", "a lease has expired, a retry is due, a hold and a window are over as soon as the clock shows their end: who waits until then and finds nothing would ask again and again without end", momentsAreReached},
 		{"ClockIsTheStores", "no result depends on the process's clock or on what an event says of its creation: ten years from now everything works as today", clockIsTheStores},
 	}
 }
@@ -328,4 +329,36 @@ func clockIsTheStores(w *world) {
 			w.Errorf("event %s, an hour old by the store's clock, was pruned: %v", id, err)
 		}
 	}
+}
+
+func momentsAreReached(w *world) {
+	ep := w.endpoint()
+	id := store.DeliveryID{Event: w.store(leased(w.newEvent(ep)))[0], Endpoint: ep.Num}
+	w.advance(leaseTime)
+	if n := w.takeOver(); n != 1 {
+		w.Errorf("TakeOver at the end of a lease changed %d rows, want 1", n)
+	}
+	s := failure(w.take(id), 2*time.Hour)
+	s.Hold = time.Hour
+	w.accepted(s)
+	held := w.send(ep)[0]
+	w.advance(time.Hour)
+	w.accepted(success(w.take(held)))
+	for range 2 { // what Promote says of the wait is enough to wait
+		p, err := w.st.Promote(w.ctx(), many)
+		w.must(err, "Promote")
+		if p.Moved == 1 {
+			break
+		}
+		w.advance(p.Next)
+	}
+	w.accepted(success(w.take(id)))
+
+	lost := w.send(ep)[0]
+	w.setState(ep, store.Disabled)
+	w.advance(window)
+	if n := w.expire(); n != 1 {
+		w.Errorf("Expire at the end of a window changed %d rows, want 1", n)
+	}
+	w.wantState(lost, store.Exhausted, "its window is over")
 }
