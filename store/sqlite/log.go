@@ -305,6 +305,9 @@ func deliveryQuery(c *conn, sc scopeRow, q store.DeliveryQuery, look int) (text 
 		}
 		end = min(end, last)
 	}
+	// In one order and each once, so that there are few statements, which are kept,
+	// whatever a visitor asks for.
+	states := slices.Compact(slices.Sorted(slices.Values(q.States)))
 	const endpoint = " JOIN hookpost_endpoint p ON p.num = d.endpoint"
 	const event = " CROSS JOIN hookpost_event e ON e.num = d.event" + endpoint
 	var way trail
@@ -337,7 +340,7 @@ func deliveryQuery(c *conn, sc scopeRow, q store.DeliveryQuery, look int) (text 
 			[]any{sc.num, q.Ref},
 		}
 		order = " ORDER BY r.event DESC, d.endpoint DESC, d.round DESC"
-	case len(q.States) == 1 && q.States[0] == store.Exhausted:
+	case len(states) == 1 && states[0] == store.Exhausted:
 		way = trail{" FROM hookpost_delivery d INDEXED BY hookpost_delivery_exhausted", event, " WHERE d.state = 4", "d.event", nil}
 		order = " ORDER BY d.event DESC, d.endpoint DESC, d.round DESC"
 	default:
@@ -369,9 +372,9 @@ func deliveryQuery(c *conn, sc scopeRow, q store.DeliveryQuery, look int) (text 
 		b.WriteString(" AND (d.event, d.endpoint, d.round) < (?, ?, ?)")
 		args = append(args, q.Before.Event, q.Before.Endpoint, q.Before.Round)
 	}
-	if len(q.States) > 0 {
+	if len(states) > 0 {
 		b.WriteString(" AND (0")
-		for _, st := range q.States {
+		for _, st := range states {
 			switch st {
 			case store.Pending:
 				b.WriteString(" OR d.state <= 2 AND p.state <> 3")

@@ -36,6 +36,9 @@ func Migrations() fs.FS {
 // It returns [store.ErrNewerSchema] if the tables are from a newer version of
 // this package, and [store.ErrReadOnly] if they must be changed and can't be.
 func Migrate(ctx context.Context, db *sql.DB) error {
+	if db == nil {
+		return errNoDB
+	}
 	w := writer{pool: pool{db: db}, wait: defaultBusyTimeout}
 	return migrate(ctx, &w)
 }

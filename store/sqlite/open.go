@@ -125,7 +125,7 @@ func Open(ctx context.Context, path string, opts *Options) (*Store, error) {
 // [store.ErrInvalid].
 func New(db *sql.DB, opts *Options) (*Store, error) {
 	if db == nil {
-		return nil, fmt.Errorf("%w: db is nil", store.ErrInvalid)
+		return nil, errNoDB
 	}
 	s := newStore(pool{db: db}, pool{db: db}, opts)
 	if err := s.prepare(context.Background(), opts); err != nil {
@@ -133,6 +133,8 @@ func New(db *sql.DB, opts *Options) (*Store, error) {
 	}
 	return s, nil
 }
+
+var errNoDB = fmt.Errorf("%w: db is nil", store.ErrInvalid)
 
 func newStore(w, r pool, opts *Options) *Store {
 	if opts == nil {

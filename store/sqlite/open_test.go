@@ -143,6 +143,7 @@ func TestOpenRefuses(t *testing.T) {
 }
 
 func TestNewRefuses(t *testing.T) {
+	require.ErrorIs(t, sqlite.Migrate(t.Context(), nil), store.ErrInvalid)
 	_, err := sqlite.New(nil, nil)
 	require.ErrorIs(t, err, store.ErrInvalid)
 
