@@ -170,7 +170,7 @@ func TestEventPages(t *testing.T) {
 }
 
 func TestErasedEvent(t *testing.T) {
-	inWorld(t, sender.Options{KeepPayloads: 80 * time.Hour}, func(w *world) {
+	inWorld(t, sender.Options{KeepPayloads: 80 * time.Hour, PollInterval: time.Minute}, func(w *world) {
 		ep := w.endpoint("https://example.com/hooks", "push")
 		id := w.send(sender.Event{Type: "push", Data: "personal"})
 		time.Sleep(100 * time.Hour)

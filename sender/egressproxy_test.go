@@ -171,7 +171,8 @@ func TestEgressProxyFailures(t *testing.T) {
 	hanging, _ := rawReceiver(t, hang)
 	notTLS := *refusing.url(t, "user:s3cret@")
 	notTLS.Scheme = "https"
-	unknown := &url.URL{Scheme: "http", Host: "proxy.invalid:3128", User: url.UserPassword("user", "s3cret")}
+	long := strings.Repeat("x", 64) // than a name can be: no name server is asked
+	unknown := &url.URL{Scheme: "http", Host: long + ".example:3128", User: url.UserPassword("user", "s3cret")}
 	for name, tc := range map[string]struct {
 		proxy       *url.URL
 		target      string

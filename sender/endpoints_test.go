@@ -249,7 +249,7 @@ func TestDisableInAnotherProcess(t *testing.T) {
 }
 
 func TestWindowEndsWhileDisabled(t *testing.T) {
-	inBubble(t, sender.Options{}, func(t *testing.T, w *world) {
+	inBubble(t, sender.Options{PollInterval: time.Minute}, func(t *testing.T, w *world) {
 		receiver := w.receiver("shop.example", sendertest.Status(500))
 		ep := w.endpoint(&w.Tenant, "shop.example")
 		old := w.send(&w.Tenant, "push")

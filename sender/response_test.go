@@ -52,7 +52,7 @@ func TestRetryAfterResponse(t *testing.T) {
 				held := w.send(&w.Tenant, "held")
 				other := w.send(&w.Tenant, "other")
 				require.Equal(t, 1, elsewhere.Count(), "other endpoints are not held")
-				w.pass(3 * time.Hour)
+				w.pass(tc.retry + 10*time.Minute)
 				at := make(map[string][]time.Duration)
 				for _, r := range receiver.Requests() {
 					id := decode(t, r).ID
@@ -240,7 +240,7 @@ func TestAutoDisable(t *testing.T) {
 			case after < 0:
 				after = 12 * time.Hour
 			}
-			inBubble(t, sender.Options{Hooks: h.hooks(), Schedule: retry.None, DisableAfter: tc.after}, func(t *testing.T, w *world) {
+			inBubble(t, sender.Options{Hooks: h.hooks(), Schedule: retry.None, DisableAfter: tc.after, PollInterval: time.Minute}, func(t *testing.T, w *world) {
 				dead := w.receiver("dead.example", tc.dead...)
 				w.receiver("other.example", tc.other)
 				ep := w.endpoint(&w.Tenant, "dead.example")
