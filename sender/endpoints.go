@@ -134,6 +134,11 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 	if len(secrets) > signing.MaxSecrets {
 		return none(&EndpointError{"MoreSecrets", fmt.Sprintf("has %d; with Secret there can be %d", len(spec.MoreSecrets), signing.MaxSecrets)})
 	}
+	for i, sec := range secrets {
+		if slices.ContainsFunc(secrets[:i], sec.Equal) {
+			return none(&EndpointError{"MoreSecrets", "names a secret twice, or Secret itself"})
+		}
+	}
 	if _, err := s.cfg.bind(ep.Schemes, secrets); err != nil {
 		return none(&EndpointError{"Secret", err.Error()})
 	}

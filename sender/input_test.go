@@ -3,6 +3,7 @@ package sender_test
 import (
 	"context"
 	"errors"
+	"math"
 	"net/http"
 	"strings"
 	"testing"
@@ -34,6 +35,8 @@ func TestBadOptions(t *testing.T) {
 		"lease shorter than the timeout":  {memory.New(), sender.Options{Lease: 9 * time.Second}, sender.ErrInvalidOptions, "Lease"},
 		"lease as long as the timeout":    {memory.New(), sender.Options{HTTP: sender.HTTPOptions{Timeout: time.Minute}, Lease: time.Minute}, sender.ErrInvalidOptions, "at least 1m1s"},
 		"negative timeout":                {memory.New(), sender.Options{HTTP: sender.HTTPOptions{Timeout: -1}}, sender.ErrInvalidOptions, "Timeout"},
+		"endless timeout":                 {memory.New(), sender.Options{HTTP: sender.HTTPOptions{Timeout: math.MaxInt64}}, sender.ErrInvalidOptions, "HTTP.Timeout is"},
+		"endless lease":                   {memory.New(), sender.Options{Lease: math.MaxInt64}, sender.ErrInvalidOptions, "Lease"},
 		"poll interval":                   {memory.New(), sender.Options{PollInterval: -1}, sender.ErrInvalidOptions, "PollInterval"},
 		"no slots":                        {memory.New(), sender.Options{MaxInFlight: -1}, sender.ErrInvalidOptions, "MaxInFlight"},
 		"nil scheme":                      {memory.New(), sender.Options{Schemes: []signing.Scheme{nil}}, sender.ErrInvalidOptions, "Schemes"},
@@ -122,6 +125,7 @@ func TestBadEndpoints(t *testing.T) {
 		"metadata: value":          {sender.EndpointSpec{URL: good, EventTypes: all, Metadata: map[string]string{"a": "\x00"}}, sender.ErrInvalidEndpoint, "Metadata"},
 		"short secret":             {sender.EndpointSpec{URL: good, EventTypes: all, Secret: short}, sender.ErrInvalidEndpoint, "Secret"},
 		"only more secrets":        {sender.EndpointSpec{URL: good, EventTypes: all, MoreSecrets: []signing.Secret{secret}}, sender.ErrInvalidEndpoint, "MoreSecrets"},
+		"a secret twice":           {sender.EndpointSpec{URL: good, EventTypes: all, Secret: secret, MoreSecrets: []signing.Secret{secret}}, sender.ErrInvalidEndpoint, "twice"},
 		"zero among more secrets":  {sender.EndpointSpec{URL: good, EventTypes: all, Secret: secret, MoreSecrets: []signing.Secret{{}}}, sender.ErrInvalidEndpoint, "Secret"},
 	} {
 		t.Run(name, func(t *testing.T) {

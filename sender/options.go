@@ -21,6 +21,7 @@ const (
 	defaultMaxEnvelope  = 1 << 20
 	leaseMargin         = 5 * time.Second
 	minLeaseMargin      = time.Second
+	maxLease            = 24 * time.Hour
 	defaultFailingAfter = 5 * 24 * time.Hour
 	defaultPayloadDays  = 30 * 24 * time.Hour
 	defaultResponseDays = 30 * 24 * time.Hour
@@ -69,7 +70,8 @@ type Options struct {
 	// announced: those of other processes and of SendTx without Wake. Default 1 s.
 	PollInterval time.Duration
 	// Lease is how long a delivery belongs to this Sender once claimed: what a
-	// crash delays it. At least a second longer than HTTP.Timeout. Default: 5 s longer.
+	// crash delays it. At least a second longer than HTTP.Timeout, at most a day.
+	// Default: 5 s longer.
 	// An endpoint's own Timeout must be a second shorter: for the longest, 30 s, set
 	// a Lease of 31 s or more, in all processes.
 	Lease time.Duration
@@ -165,10 +167,16 @@ func newConfig(st store.Store, o *Options) (*config, error) {
 		return nil, bad("PollInterval", "is %s; it must be at least 1ms", c.PollInterval)
 	}
 	def(&c.HTTP.Timeout, defaultTimeout)
+	if err := checkHTTPTimeout(c.HTTP.Timeout); err != nil {
+		return nil, err
+	}
 	def(&c.Lease, c.HTTP.Timeout+leaseMargin)
 	if c.Lease < c.HTTP.Timeout+minLeaseMargin {
 		return nil, bad("Lease", "is %s; it must be at least %s, a second more than HTTP.Timeout, or another worker would send again what this one still sends",
 			c.Lease, c.HTTP.Timeout+minLeaseMargin)
+	}
+	if c.Lease > maxLease {
+		return nil, bad("Lease", "is %s; it can be at most %s, since after a crash deliveries wait for its end", c.Lease, maxLease)
 	}
 	def(&c.DisableAfter, defaultFailingAfter)
 	def(&c.KeepPayloads, defaultPayloadDays)

@@ -22,6 +22,7 @@ import (
 
 const (
 	defaultTimeout   = 10 * time.Second
+	maxHTTPTimeout   = time.Hour
 	defaultUserAgent = "hookpost/0.1.0"
 
 	maxResponseBody   = 16 << 10 // kept of a failure's body
@@ -47,7 +48,7 @@ const (
 // package log, quoted and of at most 4 KiB of the answer.
 type HTTPOptions struct {
 	// Timeout is how long an attempt may take until the answer's headers are there,
-	// with name lookup, connecting and TLS handshake. Default 10 s.
+	// with name lookup, connecting and TLS handshake. Default 10 s, at most an hour.
 	Timeout time.Duration
 
 	// UserAgent is the User-Agent header. Default "hookpost/" and the version.
@@ -83,6 +84,13 @@ type HTTPOptions struct {
 	WrapTransport func(http.RoundTripper) http.RoundTripper
 }
 
+func checkHTTPTimeout(d time.Duration) error {
+	if d < 0 || d > maxHTTPTimeout {
+		return fmt.Errorf("%w: HTTP.Timeout is %s; it must be positive and at most %s", ErrInvalidOptions, d, maxHTTPTimeout)
+	}
+	return nil
+}
+
 // poster makes HTTP requests; it decides nothing and keeps nothing. It is safe
 // for concurrent use.
 type poster struct {
@@ -101,9 +109,10 @@ func newPoster(o HTTPOptions, concurrency int) (*poster, error) {
 	def(&o.UserAgent, defaultUserAgent)
 	def(&o.IdleTimeout, defaultIdleTimeout)
 	def(&o.MaxResponseBody, maxResponseBody)
+	if err := checkHTTPTimeout(o.Timeout); err != nil {
+		return nil, err
+	}
 	switch {
-	case o.Timeout < 0:
-		return nil, fmt.Errorf("%w: HTTP.Timeout is %s; every attempt needs an end", ErrInvalidOptions, o.Timeout)
 	case o.MaxResponseBody > maxResponseBody:
 		return nil, fmt.Errorf("%w: HTTP.MaxResponseBody is %d; it can be at most %d", ErrInvalidOptions, o.MaxResponseBody, maxResponseBody)
 	case !printable(o.UserAgent):
