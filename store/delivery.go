@@ -117,7 +117,7 @@ type Delivery struct {
 	CreatedAt  time.Time // when the event was stored, or the replay asked for
 	FirstAt    time.Time // start of the first attempt; zero: none yet
 	DueAt      time.Time // of the next attempt, while pending
-	FinishedAt time.Time // zero while pending
+	FinishedAt time.Time // zero while pending; of what was pending at a deleted endpoint, when that was deleted
 }
 
 // Outcome is what became of an attempt.

@@ -65,7 +65,7 @@ func (s *Store) Cancel(ctx context.Context, scope store.Scope, id store.Delivery
 		if d.State != store.Pending {
 			return fmt.Errorf("%w: %s is %v", store.ErrFinished, id, d.State)
 		}
-		return cancel(ctx, q, []store.DeliveryID{id}, toText(reason))
+		return cancel(ctx, q, []store.DeliveryID{id}, toText(reason), nil)
 	})
 }
 

@@ -128,12 +128,13 @@ func (s *Store) CancelDeleted(ctx context.Context, limit int) (n int, err error)
 		n = 0
 		for n < limit {
 			var endpoint, after int64
-			found, err := first(ctx, q, "SELECT endpoint, after FROM hookpost.deleted ORDER BY endpoint LIMIT 1 FOR UPDATE SKIP LOCKED",
-				nil, &endpoint, &after)
+			var at time.Time
+			found, err := first(ctx, q, `SELECT d.endpoint, d.after, (SELECT p.changed_at FROM hookpost.endpoint p WHERE p.num = d.endpoint)
+				FROM hookpost.deleted d ORDER BY d.endpoint LIMIT 1 FOR UPDATE SKIP LOCKED`, nil, &endpoint, &after, &at)
 			if err != nil || !found {
 				return err
 			}
-			k, err := cancelPending(ctx, q, endpoint, after, limit-n)
+			k, err := cancelPending(ctx, q, endpoint, after, limit-n, at)
 			if err != nil {
 				return err
 			}
@@ -152,9 +153,10 @@ func (s *Store) CancelDeleted(ctx context.Context, limit int) (n int, err error)
 	return n + k, err
 }
 
-// cancelPending cancels up to limit deliveries of a deleted endpoint, in one pass
-// over its log. What a transaction adds to it later is left to cancelLate.
-func cancelPending(ctx context.Context, q querier, endpoint, after int64, limit int) (int, error) {
+// cancelPending cancels up to limit deliveries of an endpoint deleted at a time, since
+// when they read as cancelled, in one pass over its log. What a transaction adds to it
+// later is left to cancelLate.
+func cancelPending(ctx context.Context, q querier, endpoint, after int64, limit int, at time.Time) (int, error) {
 	var ids []store.DeliveryID
 	err := q.query(ctx, `SELECT event, round FROM hookpost.delivery
 		WHERE endpoint = $1 AND event >= $2 AND state <= 2 ORDER BY event LIMIT $3 FOR UPDATE`, []any{endpoint, after, limit},
@@ -167,7 +169,7 @@ func cancelPending(ctx context.Context, q querier, endpoint, after int64, limit 
 	if err != nil {
 		return 0, err
 	}
-	if err := cancel(ctx, q, ids, store.ReasonDeleted); err != nil {
+	if err := cancel(ctx, q, ids, store.ReasonDeleted, &at); err != nil {
 		return 0, err
 	}
 	if len(ids) < limit {
@@ -182,7 +184,8 @@ func cancelPending(ctx context.Context, q querier, endpoint, after int64, limit 
 // pass over their log. All such are ready, and claims have met them.
 func (s *Store) cancelLate(ctx context.Context, dead []int64, limit int) (n int, err error) {
 	err = s.pipeline(ctx, settingsWrite, func(b *batch) {
-		b.addExec(`UPDATE hookpost.delivery SET state = 5, finished_at = statement_timestamp(), reason = '`+store.ReasonDeleted+`'
+		b.addExec(`UPDATE hookpost.delivery SET state = 5, reason = '`+store.ReasonDeleted+`',
+				finished_at = (SELECT p.changed_at FROM hookpost.endpoint p WHERE p.num = delivery.endpoint)
 			WHERE ctid = ANY (ARRAY(SELECT q.tid FROM unnest($1::bigint[]) AS l(endpoint) CROSS JOIN LATERAL (
 				SELECT d.ctid AS tid FROM hookpost.delivery d WHERE d.endpoint = l.endpoint AND d.state = 1 LIMIT $2 FOR UPDATE SKIP LOCKED) q
 			LIMIT $2))`, &n, dead, limit)
@@ -196,9 +199,9 @@ func (s *Store) cancelLate(ctx context.Context, dead []int64, limit int) (n int,
 	return n, nil
 }
 
-// cancel ends pending deliveries, which must be locked. An attempt under way reads
+// cancel ends pending deliveries, which must be locked, as of a time; nil is now. An attempt under way reads
 // as unknown until it reports: it may never do so.
-func cancel(ctx context.Context, q querier, ids []store.DeliveryID, reason string) error {
+func cancel(ctx context.Context, q querier, ids []store.DeliveryID, reason string, at *time.Time) error {
 	if len(ids) == 0 {
 		return nil
 	}
@@ -214,8 +217,9 @@ func cancel(ctx context.Context, q querier, ids []store.DeliveryID, reason strin
 	if err != nil {
 		return err
 	}
-	_, err = q.exec(ctx, `UPDATE hookpost.delivery d SET state = 5, owner = NULL, lease_until = NULL, finished_at = statement_timestamp(), reason = $4
-		FROM`+which+` WHERE d.event = s.event AND d.endpoint = s.endpoint AND d.round = s.round AND d.state <= 2`, events, endpoints, rounds, reason)
+	_, err = q.exec(ctx, `UPDATE hookpost.delivery d SET state = 5, owner = NULL, lease_until = NULL,
+		finished_at = coalesce($5::timestamptz, statement_timestamp()), reason = $4
+		FROM`+which+` WHERE d.event = s.event AND d.endpoint = s.endpoint AND d.round = s.round AND d.state <= 2`, events, endpoints, rounds, reason, at)
 	return err
 }
 

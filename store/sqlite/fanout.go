@@ -51,9 +51,9 @@ func fanOutPart(c *conn, limit int, now int64) (int, error) {
 		// Of an endpoint deleted meanwhile it is cancelled at once: nobody goes through
 		// those again.
 		_, err := c.exec(`INSERT INTO hookpost_delivery (event, endpoint, round, state, due_at, created_at, finished_at, reason)
-			SELECT ?, endpoint, 0, iif(state = 3, 5, ?), ?, ?, iif(state = 3, ?, NULL), iif(state = 3, ?, '')
-			FROM hookpost_lane WHERE endpoint = ? ON CONFLICT DO NOTHING`,
-			event, state, max(now, due), stored, now, store.ReasonDeleted, endpoint)
+			SELECT ?, num, 0, iif(state = 3, 5, ?), ?, ?, iif(state = 3, changed_at, NULL), iif(state = 3, ?, '')
+			FROM hookpost_endpoint WHERE num = ? ON CONFLICT DO NOTHING`,
+			event, state, max(now, due), stored, store.ReasonDeleted, endpoint)
 		if err != nil {
 			return 0, err
 		}

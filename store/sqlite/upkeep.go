@@ -132,13 +132,14 @@ func (s *Store) CancelDeleted(ctx context.Context, limit int) (n int, err error)
 	err = s.write(ctx, func(c *conn) error {
 		n = 0
 		for n < limit {
-			var endpoint, after int64
-			found, err := first(c, func(r row) { endpoint, after = r.int(0), r.int(1) },
-				"SELECT endpoint, after FROM hookpost_deleted ORDER BY endpoint LIMIT 1")
+			var endpoint, after, at int64
+			found, err := first(c, func(r row) { endpoint, after, at = r.int(0), r.int(1), r.int(2) },
+				`SELECT d.endpoint, d.after, e.changed_at FROM hookpost_deleted d JOIN hookpost_endpoint e ON e.num = d.endpoint
+				ORDER BY d.endpoint LIMIT 1`)
 			if err != nil || !found {
 				return err
 			}
-			k, err := cancelPending(c, endpoint, after, limit-n, s.now())
+			k, err := cancelPending(c, endpoint, after, limit-n, at)
 			if err != nil {
 				return err
 			}
@@ -152,9 +153,10 @@ func (s *Store) CancelDeleted(ctx context.Context, limit int) (n int, err error)
 	return n, nil
 }
 
-// cancelPending cancels up to limit deliveries of a deleted endpoint. Nothing is
-// ever added to those, so one pass over its log is enough.
-func cancelPending(c *conn, endpoint, after int64, limit int, now int64) (int, error) {
+// cancelPending cancels up to limit deliveries of an endpoint deleted at a time, since
+// when they read as cancelled. Nothing is ever added to those, so one pass over its
+// log is enough.
+func cancelPending(c *conn, endpoint, after int64, limit int, at int64) (int, error) {
 	var ids []store.DeliveryID
 	var leases []bool
 	err := c.query(func(r row) error {
@@ -167,7 +169,7 @@ func cancelPending(c *conn, endpoint, after int64, limit int, now int64) (int, e
 		return 0, err
 	}
 	for i, id := range ids {
-		if err := cancel(c, id, leases[i], store.ReasonDeleted, now); err != nil {
+		if err := cancel(c, id, leases[i], store.ReasonDeleted, at); err != nil {
 			return 0, err
 		}
 	}
@@ -181,17 +183,17 @@ func cancelPending(c *conn, endpoint, after int64, limit int, now int64) (int, e
 
 // cancel ends a pending delivery. An attempt under way reads as unknown until it
 // reports: it may never do so.
-func cancel(x execer, id store.DeliveryID, isLeased bool, reason string, now int64) error {
+func cancel(x execer, id store.DeliveryID, isLeased bool, reason string, at int64) error {
 	if isLeased {
 		_, err := x.exec(`INSERT INTO hookpost_attempt (event, endpoint, round, n, outcome, started_at, took, status, url, class, error)
 			SELECT event, endpoint, round, attempts, 3, coalesce(leased_at, ?), 0, 0, '', '', '' FROM hookpost_delivery
-			WHERE event = ? AND endpoint = ? AND round = ? ON CONFLICT DO NOTHING`, now, id.Event, id.Endpoint, id.Round)
+			WHERE event = ? AND endpoint = ? AND round = ? ON CONFLICT DO NOTHING`, at, id.Event, id.Endpoint, id.Round)
 		if err != nil {
 			return err
 		}
 	}
 	_, err := x.exec(`UPDATE hookpost_delivery SET state = 5, owner = NULL, leased_at = NULL, lease_until = NULL, finished_at = ?, reason = ?
-		WHERE event = ? AND endpoint = ? AND round = ?`, now, reason, id.Event, id.Endpoint, id.Round)
+		WHERE event = ? AND endpoint = ? AND round = ?`, at, reason, id.Event, id.Endpoint, id.Round)
 	return err
 }
 

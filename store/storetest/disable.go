@@ -202,14 +202,23 @@ func deleteCancels(w *world) {
 	want[ids[2]] = store.Delivered
 	states("after a success that was under way", want)
 
+	cancelled := []store.DeliveryID{ids[1], ids[3], ids[4]}
+	finished := make(map[store.DeliveryID]time.Time)
+	for _, id := range cancelled {
+		finished[id] = w.delivery(id).FinishedAt
+	}
 	n := w.cancelDeleted()
 	if n != 3 {
 		w.Errorf("CancelDeleted changed %d rows, want the 3 that were pending", n)
 	}
 	states("after CancelDeleted", want)
-	for _, id := range []store.DeliveryID{ids[1], ids[3], ids[4]} {
-		if d := w.delivery(id); d.FinishedAt.IsZero() || d.Reason == "" || d.InFlight {
+	for _, id := range cancelled {
+		d := w.delivery(id)
+		if d.Reason == "" || d.InFlight {
 			w.Errorf("cancelled with its endpoint, delivery reads %+v, want it finished with a reason", d)
+		}
+		if at := finished[id]; at.IsZero() || !d.FinishedAt.Equal(at) {
+			w.Errorf("CancelDeleted moved FinishedAt from %v to %v, want it when the endpoint was deleted", at, d.FinishedAt)
 		}
 	}
 	if n := w.cancelDeleted(); n != 0 {

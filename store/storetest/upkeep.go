@@ -276,7 +276,8 @@ func fanOut(w *world) {
 		w.Errorf("claimed %d deliveries, want %d", len(got), n-1+store.MaxFanOut)
 	}
 	w.cancelDeleted()
-	if d := w.deliveries(store.DeliveryQuery{EventID: list.ID, EndpointID: dead.ID}); len(d) != 1 || d[0].FinishedAt.IsZero() {
+	at := w.reload(dead).ChangedAt
+	if d := w.deliveries(store.DeliveryQuery{EventID: list.ID, EndpointID: dead.ID}); len(d) != 1 || !d[0].FinishedAt.Equal(at) {
 		w.Errorf("fanned out to a deleted endpoint, after CancelDeleted: %+v, want it cancelled for good", d)
 	}
 }
