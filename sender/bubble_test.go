@@ -152,9 +152,15 @@ func (b *bubble) sender(st store.Store, o Options) *Sender {
 func (b *bubble) start(st store.Store, o Options) *Sender {
 	b.t.Helper()
 	s := b.sender(st, o)
+	b.run(s)
+	return s
+}
+
+// run starts a Sender until the test ends.
+func (b *bubble) run(s *Sender) {
+	b.t.Helper()
 	require.NoError(b.t, s.Start(b.t.Context()))
 	b.t.Cleanup(func() { b.end(s) })
-	return s
 }
 
 // stop gives a Sender d to stop.

@@ -441,7 +441,7 @@ func TestLostAnswerAboutAnEventThatIsUnderWay(t *testing.T) {
 func TestLostAnswerAndANewEndpoint(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
 		st := &brokenStore{Store: b.mem}
-		s := b.start(st, Options{})
+		s := b.sender(st, Options{})
 		elsewhere := b.sender(b.mem, Options{})
 		b.endpoint(&s.Tenant, host(1))
 		calls := 0
@@ -454,6 +454,7 @@ func TestLostAnswerAndANewEndpoint(t *testing.T) {
 			}
 			return nil
 		}
+		b.run(s)
 		r, err := s.Send(t.Context(), Event{Type: "a.b"})
 		require.NoError(t, err)
 		require.False(t, r.Duplicate, "nobody else has its id")

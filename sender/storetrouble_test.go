@@ -230,23 +230,24 @@ func TestEnabledWhileBeingDisabledForFailing(t *testing.T) {
 			return 200, nil
 		}
 		st := &brokenStore{Store: b.mem}
-		s := b.start(st, Options{Schedule: everySecond{}, GiveUpAfter: 5 * time.Second, DisableAfter: time.Hour})
+		s := b.sender(st, Options{Schedule: everySecond{}, GiveUpAfter: 5 * time.Second, DisableAfter: time.Hour})
 		bad := b.endpoint(&s.Tenant, host(1))
 		b.endpoint(&s.Tenant, host(2))
-		enabled := false
+		var enabled atomic.Bool
 		st.after = func(ctx context.Context, method string) error {
-			if method != "DisableFailing" || enabled {
+			if method != "DisableFailing" || enabled.Load() {
 				return nil
 			}
 			if ep, err := s.Endpoint(ctx, bad.ID); err != nil || ep.State == store.Enabled {
 				return err
 			}
-			enabled = true
+			enabled.Store(true)
 			_, err := s.EnableEndpoint(ctx, bad.ID)
 			b.send(&s.Tenant, "meanwhile") // it is known here as it is now
 			return err
 		}
-		for !enabled {
+		b.run(s)
+		for !enabled.Load() {
 			b.send(&s.Tenant, "")
 			b.pass(10 * time.Minute)
 		}
