@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -230,6 +231,17 @@ type brokenStore struct {
 	// settle and enqueue, if set, see what is stored.
 	settle  func([]store.Settlement) error
 	enqueue func(store.EnqueueParams) error
+}
+
+// unsettling returns b's store, in which no result can be recorded while away is set.
+func (b *bubble) unsettling() (st *brokenStore, away *atomic.Bool) {
+	away = new(atomic.Bool)
+	return &brokenStore{Store: b.mem, before: func(_ context.Context, method string) error {
+		if method == "Settle" && away.Load() {
+			return errAway
+		}
+		return nil
+	}}, away
 }
 
 func around[R any](ctx context.Context, s *brokenStore, method string, f func() (R, error)) (R, error) {

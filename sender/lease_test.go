@@ -157,13 +157,7 @@ func TestFiveUnknownEndATestEvent(t *testing.T) {
 // success, and ends it.
 func TestLateSuccessWins(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		var away atomic.Bool
-		st := &brokenStore{Store: b.mem, before: func(_ context.Context, method string) error {
-			if method == "Settle" && away.Load() {
-				return errAway
-			}
-			return nil
-		}}
+		st, away := b.unsettling()
 		b.net.answer = func(ctx context.Context, _, _ string) (int, error) {
 			if len(b.net.arrivals("")) > 1 {
 				return late(ctx, 5*time.Second, 500)

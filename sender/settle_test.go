@@ -202,13 +202,7 @@ func TestSettlesShareCommits(t *testing.T) {
 // schedule counts from when they ended: how long the store was away changes nothing.
 func TestSettleLateKeepsTheTimes(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		var away atomic.Bool
-		st := &brokenStore{Store: b.mem, before: func(_ context.Context, method string) error {
-			if method == "Settle" && away.Load() {
-				return errAway
-			}
-			return nil
-		}}
+		st, away := b.unsettling()
 		var answers atomic.Int64
 		b.net.answer = func(ctx context.Context, _, _ string) (int, error) {
 			if answers.Add(1) == 1 {
@@ -240,13 +234,7 @@ func TestSettleLateKeepsTheTimes(t *testing.T) {
 // and not sent again by the Sender that knows what became of them.
 func TestSettleFailsForLongerThanALease(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
-		var away atomic.Bool
-		st := &brokenStore{Store: b.mem, before: func(_ context.Context, method string) error {
-			if method == "Settle" && away.Load() {
-				return errAway
-			}
-			return nil
-		}}
+		st, away := b.unsettling()
 		s := b.start(st, Options{})
 		b.endpoint(&s.Tenant, host(1))
 		away.Store(true)

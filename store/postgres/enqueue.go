@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -449,6 +448,3 @@ func (e *enqueuer) known(scan scanner) error {
 	e.out[e.open[ord-1]] = store.Enqueued{Status: status, Event: num}
 	return nil
 }
-
-// micros is a duration as the statements take it.
-func micros(d time.Duration) int64 { return d.Microseconds() }

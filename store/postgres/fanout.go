@@ -49,7 +49,8 @@ func fanOutPart(ctx context.Context, q querier, limit int) (int, error) {
 	_, err = q.exec(ctx, `INSERT INTO hookpost.delivery (event, endpoint, round, state, due_at, created_at, finished_at, reason)
 		SELECT f.event, l.endpoint, 0, CASE WHEN l.state = 3 THEN 5 WHEN f.due_at > statement_timestamp() THEN 0 ELSE 1 END,
 			greatest(f.due_at, statement_timestamp()), e.stored_at,
-			CASE l.state WHEN 3 THEN (SELECT p.changed_at FROM hookpost.endpoint p WHERE p.num = l.endpoint) END, CASE l.state WHEN 3 THEN '`+store.ReasonDeleted+`' ELSE '' END
+			CASE l.state WHEN 3 THEN (SELECT p.changed_at FROM hookpost.endpoint p WHERE p.num = l.endpoint) END,
+			CASE l.state WHEN 3 THEN '`+store.ReasonDeleted+`' ELSE '' END
 		FROM hookpost.fanout f JOIN hookpost.event e ON e.num = f.event
 		CROSS JOIN LATERAL unnest(f.endpoints[1:$3]) AS t(endpoint) JOIN hookpost.lane l ON l.endpoint = t.endpoint
 		WHERE f.event = $1 AND f.part = $2 ON CONFLICT DO NOTHING`, event, part, n)

@@ -199,8 +199,8 @@ func (s *Store) cancelLate(ctx context.Context, dead []int64, limit int) (n int,
 	return n, nil
 }
 
-// cancel ends pending deliveries, which must be locked, as of a time; nil is now. An attempt under way reads
-// as unknown until it reports: it may never do so.
+// cancel ends pending deliveries, which must be locked, as of a time; nil is now. An
+// attempt under way reads as unknown until it reports: it may never do so.
 func cancel(ctx context.Context, q querier, ids []store.DeliveryID, reason string, at *time.Time) error {
 	if len(ids) == 0 {
 		return nil

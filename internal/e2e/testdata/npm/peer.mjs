@@ -41,10 +41,10 @@ const libraries = {
     verify: (payload, headers) => new Standard(secret).verify(payload, headers),
   },
 };
-const library = libraries[name];
+const peer = libraries[name];
 
 if (action === 'sign') {
-  const headers = { 'Content-Type': 'application/json', ...library.sign(body) };
+  const headers = { 'Content-Type': 'application/json', ...peer.sign(body) };
   const answer = await fetch(url, { method: 'POST', headers, body });
   console.log(answer.status);
 } else {
@@ -53,7 +53,7 @@ if (action === 'sign') {
     for await (const chunk of request) chunks.push(chunk);
     const report = {};
     try {
-      report.payload = library.verify(Buffer.concat(chunks).toString('utf8'), request.headers);
+      report.payload = peer.verify(Buffer.concat(chunks).toString('utf8'), request.headers);
     } catch (error) {
       report.error = String(error.message);
     }
