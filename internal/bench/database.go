@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strconv"
 	"strings"
@@ -29,6 +30,7 @@ type database struct {
 	process int           // the server's first; 0: it is not on this machine
 	end     func() error  // of a server started here
 	schemas atomic.Uint32 // made so far
+	trips   atomic.Int64  // round trips of this process's pools
 }
 
 // start finds the server or starts one, which is as safe as by default: what is
@@ -75,7 +77,43 @@ func (db *database) pool(ctx context.Context, size int) (*pgxpool.Pool, error) {
 		return nil, err
 	}
 	config.MaxConns, config.MinConns = int32(size), int32(size)
+	dial := config.ConnConfig.DialFunc
+	config.ConnConfig.DialFunc = func(ctx context.Context, network, address string) (net.Conn, error) {
+		conn, err := dial(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &countedConn{Conn: conn, trips: &db.trips}, nil
+	}
 	return pgxpool.NewWithConfig(ctx, config)
+}
+
+// roundTrips returns how many the pools of this process have made so far.
+func (db *database) roundTrips() int64 {
+	if db == nil {
+		return 0
+	}
+	return db.trips.Load()
+}
+
+// countedConn counts round trips: what is read after something was written.
+type countedConn struct {
+	net.Conn
+	trips *atomic.Int64
+	asked atomic.Bool
+}
+
+func (c *countedConn) Write(p []byte) (int, error) {
+	c.asked.Store(true)
+	return c.Conn.Write(p)
+}
+
+func (c *countedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && c.asked.Swap(false) {
+		c.trips.Add(1)
+	}
+	return n, err
 }
 
 // schema returns the name of a schema that does not exist, and what drops it.

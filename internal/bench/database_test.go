@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"net"
 	"testing"
 	"time"
 )
@@ -37,5 +39,37 @@ func TestCPUOfNoServer(t *testing.T) {
 		if got := db.cpu(); got != 0 {
 			t.Errorf("got %s for a server that is not known", got)
 		}
+	}
+}
+
+// A round trip ends with the first that is read after something was written, whatever
+// the number of writes before it and of reads after it.
+func TestRoundTripsAreCounted(t *testing.T) {
+	here, there := net.Pipe()
+	defer there.Close()
+	db := &database{}
+	c := &countedConn{Conn: here, trips: &db.trips}
+	defer c.Close()
+	go func() { _, _ = io.Copy(there, there) }() // answers with what it hears
+	read := func(n int) {
+		t.Helper()
+		if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 3 {
+		if _, err := c.Write([]byte("abcd")); err != nil {
+			t.Fatal(err)
+		}
+		read(1)
+		read(3)
+	}
+	if got := db.roundTrips(); got != 3 {
+		t.Errorf("%d round trips, want 3", got)
+	}
+	go func() { _, _ = there.Write([]byte("news")) }()
+	read(4)
+	if got := db.roundTrips(); got != 3 {
+		t.Errorf("%d round trips after news that nobody asked for, want 3", got)
 	}
 }

@@ -10,8 +10,11 @@ import (
 type form struct {
 	name string
 	n    int // events of one run; some tests take a part or a multiple of it
-	runs int // of the central tests
-	rest int // runs of the others
+	// onServer is n for tests on the PostgreSQL server. Each of its connections plans
+	// a statement anew five times, which fewer events would mostly consist of.
+	onServer int
+	runs     int // of the central tests
+	rest     int // runs of the others
 
 	wholeSet   bool          // with the engines and sizes that say little more
 	latency    time.Duration // for which requests of one run are timed
@@ -27,7 +30,7 @@ type form struct {
 // The forms: to see that everything works; about five minutes; everything.
 var (
 	onceForm = form{
-		name: "one quick turn", n: 1000, runs: 1, rest: 1, wholeSet: true,
+		name: "one quick turn", n: 1000, onServer: 1000, runs: 1, rest: 1, wholeSet: true,
 		latency:   time.Second,
 		isolation: isolationScale{pending: 1000, lasts: time.Second},
 		claims:    claimScale{few: 1000, many: 5000, endpoints: []int{100, 1000}, claims: 3},
@@ -35,7 +38,7 @@ var (
 		turns: 1, turnLength: time.Millisecond,
 	}
 	usualForm = form{
-		name: "usual form", n: 10_000, runs: 5, rest: 3,
+		name: "usual form", n: 10_000, onServer: 40_000, runs: 5, rest: 3,
 		latency:   4 * time.Second,
 		isolation: isolationScale{pending: 10_000, lasts: 3 * time.Second},
 		claims:    claimScale{few: 10_000, many: 100_000, endpoints: []int{1000}, claims: 200},
@@ -43,7 +46,7 @@ var (
 		turns: 15, turnLength: 20 * time.Millisecond,
 	}
 	fullForm = form{
-		name: "full form", n: 20_000, runs: 5, rest: 5, wholeSet: true,
+		name: "full form", n: 20_000, onServer: 40_000, runs: 5, rest: 5, wholeSet: true,
 		latency: 15 * time.Second,
 		// Long enough for a second round of those that hang for ten seconds.
 		isolation: isolationScale{pending: 100_000, lasts: 15 * time.Second},
@@ -59,7 +62,7 @@ const minEvents = 100
 // String says how large everything is.
 func (f form) String() string {
 	parts := []string{
-		fmt.Sprintf("%d runs of %s events in the first table, %d runs of the others", f.runs, thousands(f.n), f.rest),
+		fmt.Sprintf("%d runs of %s events in the first table, %s on PostgreSQL, %d runs of the others", f.runs, thousands(f.n), thousands(f.onServer), f.rest),
 		fmt.Sprintf("requests timed for %s", f.latency),
 		fmt.Sprintf("isolation for %s with %s pending for those that hang", f.isolation.lasts, thousands(f.isolation.pending)),
 		fmt.Sprintf("claims from %s and %s pending", thousands(f.claims.few), thousands(f.claims.many)),

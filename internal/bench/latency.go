@@ -117,7 +117,7 @@ func printLatency(w io.Writer, cfg *config, tests []*test) error {
 			p50.median, p50.low, p50.high, p99.median, p99.low, p99.high,
 			millis(func(r *result) time.Duration { return r.late }).median,
 			spreadOf(t.results, func(r *result) float64 { return micros(r.cpu) }).median,
-			t.known(func(r *result) float64 { return micros(r.database) }), t.others())
+			t.known("%.1f", func(r *result) float64 { return micros(r.database) }), t.others())
 	}
 	return tw.Flush()
 }

@@ -111,7 +111,7 @@ func parseFlags() (*config, error) {
 		cfg.form = fullForm
 	}
 	if *n != 0 {
-		cfg.n = *n
+		cfg.n, cfg.onServer = *n, *n
 	}
 	if *runs != 0 {
 		cfg.runs, cfg.rest, cfg.heapRuns = *runs, *runs, min(*runs, cfg.heapRuns)

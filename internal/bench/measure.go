@@ -23,6 +23,7 @@ type result struct {
 	machine  time.Duration // CPU of all processes of the machine, in all; 0: not known
 	calls    calls
 	commits  int64 // that the store counts itself; -1: it does not
+	trips    int64 // round trips to the PostgreSQL server, in all
 }
 
 // measurement is one under way.
@@ -34,6 +35,7 @@ type measurement struct {
 	machine  time.Duration
 	database time.Duration
 	written  int64
+	trips    int64
 	cpu      time.Duration
 	start    time.Time
 }
@@ -53,6 +55,7 @@ func (r *run) start() (*measurement, error) {
 	}
 	m.written = m.writtenSoFar()
 	runtime.ReadMemStats(&m.mem)
+	m.trips = m.db.roundTrips()
 	m.machine = machineTime()
 	m.database = m.db.cpu()
 	m.cpu = cpuTime()
@@ -78,6 +81,7 @@ func (m *measurement) end(n int) (result, error) {
 		bytes:    float64(mem.TotalAlloc-m.mem.TotalAlloc) / float64(n),
 		written:  float64(written) / float64(n),
 		commits:  -1,
+		trips:    m.db.roundTrips() - m.trips,
 		wall:     wall,
 		machine:  machine,
 	}, m.stopProfile()

@@ -17,7 +17,7 @@ func allOf(t *testing.T, f form) *plan {
 
 func TestEveryTestHasEventsAndANameOfItsOwn(t *testing.T) {
 	smallest := onceForm
-	smallest.n = minEvents
+	smallest.n, smallest.onServer = minEvents, minEvents
 	for _, s := range allOf(t, smallest).series {
 		var names []string
 		for _, line := range s.tests {

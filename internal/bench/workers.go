@@ -32,6 +32,7 @@ type workerReport struct {
 	Claims    int64
 	Settles   int64
 	Steps     int64
+	Trips     int64 // round trips to the server
 }
 
 // reportEvery is how often a worker tells what it has done.
@@ -63,7 +64,7 @@ func serveWorker(text string) error {
 	if _, err := os.Stdin.Read(make([]byte, 1)); err != nil {
 		return nil // not needed any more
 	}
-	begun := cpuTime()
+	begun, trips := cpuTime(), db.roundTrips()
 	if err := s.Start(ctx); err != nil {
 		return err
 	}
@@ -86,7 +87,7 @@ func serveWorker(text string) error {
 		if n := rec.delivered.Load(); n != last {
 			last = n
 			c := rec.calls()
-			if err := out.Encode(workerReport{n, cpuTime() - begun, c.enqueues, c.claims, c.settles, c.steps}); err != nil {
+			if err := out.Encode(workerReport{n, cpuTime() - begun, c.enqueues, c.claims, c.settles, c.steps, db.roundTrips() - trips}); err != nil {
 				return err
 			}
 		}
@@ -159,10 +160,10 @@ func processesSeries(cfg *config, db *database) *series {
 		if e.db == nil {
 			continue
 		}
-		one := s.add(&test{name: drainName(e.name) + " by 1 process", n: cfg.n, do: e.drainBy(1), db: db, ceiling: ceiling})
+		one := s.add(&test{name: drainName(e.name) + " by 1 process", n: cfg.onServer, do: e.drainBy(1), db: db, ceiling: ceiling})
 		for _, n := range []int{2, 4} {
 			s.add(&test{
-				name: fmt.Sprintf("%s by %d processes", drainName(e.name), n), n: cfg.n, do: e.drainBy(n),
+				name: fmt.Sprintf("%s by %d processes", drainName(e.name), n), n: cfg.onServer, do: e.drainBy(n),
 				db: db, ceiling: ceiling, rivals: []*test{one},
 			})
 		}
@@ -212,6 +213,7 @@ func (e engine) drainBy(processes int) measureFunc {
 		for _, w := range workers {
 			last := w.last.Load()
 			res.cpu += last.CPU / time.Duration(run.n)
+			res.trips += last.Trips
 			res.calls = res.calls.plus(calls{last.Enqueues, last.Claims, last.Settles, last.Steps})
 		}
 		return res, nil
