@@ -182,6 +182,10 @@ func TestPitfallTimestamps(t *testing.T) {
 		}
 		for _, key := range []signing.Key{standard, stamped} {
 			_, err := key.Verify(h, []byte("{}"), now, signing.Limits{})
+			if key == stamped && strings.HasSuffix(text, " ") {
+				// The space is the list's, and no part of the time that was signed.
+				want = signing.ErrNoMatch
+			}
 			require.ErrorIs(t, err, want, text)
 		}
 	}

@@ -21,8 +21,10 @@ import (
 //
 // The key is the whole text of the secret, a "whsec_" included. ed25519 keys
 // are none, see [Scheme]. Verify wants exactly one t field, in any place, and
-// ignores fields it does not know. The signature covers the time; the id and
-// the type only if they are in the body.
+// ignores fields it does not know. Spaces and tabs around the commas are
+// optional and empty fields mean nothing, as in every list in HTTP (RFC 9110,
+// 5.6.1). The signature covers the time; the id and the type only if they are
+// in the body.
 func Timestamped(header string) Scheme {
 	return timestamped{http.CanonicalHeaderKey(header)}
 }
@@ -116,6 +118,9 @@ func (s *scratch) readTimestamped(value string, limit int) (sec int64, err error
 	for more := true; more; {
 		var field string
 		field, value, more = strings.Cut(value, ",")
+		if field = strings.Trim(field, " \t"); field == "" {
+			continue
+		}
 		name, content, ok := strings.Cut(field, "=")
 		if !ok {
 			return 0, errNotAPair

@@ -105,6 +105,14 @@ var differences = []struct {
 		headers: appendTo(stripeHeader, ",x=a=b"),
 	},
 	{
+		peer: "stripe-go", name: "optional white space behind the commas, which lists in HTTP may have",
+		headers: func(_ *testing.T, _ peer, _ string, _ signing.Message, h http.Header) { replace(h, ",", " ,\t") },
+	},
+	{
+		peer: "stripe-go", name: "an empty element, which lists in HTTP may have",
+		headers: appendTo(stripeHeader, ","),
+	},
+	{
 		peer: "standard-webhooks", name: "eleven signatures, one more than the limit",
 		headers: appendTo("Webhook-Signature", strings.Repeat(" v1,x", 10)),
 		here:    signing.ErrMalformed,
