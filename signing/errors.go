@@ -69,6 +69,7 @@ var (
 	errTooLong       = malformed("the signature header is longer than the limit")
 	errTooMany       = malformed("more signatures than the limit")
 	errBadID         = malformed("the message id must be 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'")
+	errForeignID     = malformed("the message id must be 1 to 256 characters of printable ASCII without a full stop")
 	errBadTime       = malformed("the timestamp must be Unix seconds in plain decimal digits")
 	errNoTime        = malformed("the signature header has no t= field")
 	errTimeTwice     = malformed("the signature header has more than one t= field")

@@ -33,9 +33,12 @@ func eachVector(f *testing.F, add func(v vector, h http.Header)) {
 func FuzzStandardVerify(f *testing.F) {
 	const sharedText = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	key := bind(f, signing.Standard, secret(f, sharedText), secret(f, knownPrivate))
+	shared, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(sharedText, "whsec_"))
+	require.NoError(f, err)
 	good := string(key.AppendSignature(nil, standardMessage()))
 	f.Add("evt_1", "1700000000", good, standardMessage().Body)
 	f.Add("evt_1", "1700000000", "v1a,x "+good, standardMessage().Body)
+	f.Add("acct_1/evt:2", "1700000000", "v1,"+base64.StdEncoding.EncodeToString(mac(shared, "acct_1/evt:2.1700000000.{}")), []byte("{}"))
 	eachVector(f, func(v vector, h http.Header) {
 		for _, set := range []string{"Webhook-", "Svix-"} {
 			if h.Get(set+"Signature") != "" {
@@ -43,12 +46,10 @@ func FuzzStandardVerify(f *testing.F) {
 			}
 		}
 	})
-	shared, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(sharedText, "whsec_"))
-	require.NoError(f, err)
 	private, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(knownPrivate, "whsk_"))
 	require.NoError(f, err)
 	var (
-		id      = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+		id      = regexp.MustCompile(`^[ -\-/-~]{1,256}$`)
 		seconds = regexp.MustCompile(`^(0|[1-9][0-9]{0,11})$`)
 	)
 	plain := func(messageID, timestamp, signatures string, body []byte) bool {
@@ -78,8 +79,13 @@ func FuzzStandardVerify(f *testing.F) {
 			require.Zero(t, m)
 			return
 		}
+		require.Equal(t, id, m.ID)
 		again := http.Header{}
 		key.SetHeaders(again, m)
+		if !signing.ValidID(id) {
+			require.Empty(t, again, "signing is strict")
+			return
+		}
 		require.Equal(t, id, again.Get("Webhook-Id"))
 		require.Equal(t, timestamp, again.Get("Webhook-Timestamp"))
 	})

@@ -49,7 +49,7 @@ func newMACs(keys [][]byte) (m *macs, err error) {
 	m.pool.New = func() any {
 		s := &scratch{
 			hashes:     make([]hash.Hash, len(keys)),
-			prefix:     make([]byte, 0, maxIDLength+24),
+			prefix:     make([]byte, 0, maxForeignLength+24),
 			candidates: make([][sha256.Size]byte, 0, DefaultMaxSignatures),
 			signatures: make([][ed25519.SignatureSize]byte, 0, DefaultMaxSignatures),
 		}

@@ -5,7 +5,8 @@ import "time"
 // A Message is what a signature is made over.
 type Message struct {
 	// ID identifies the event and stays the same on every retry. Standard
-	// signs it, GitHub carries it; both accept what [ValidID] accepts. Other
+	// signs it, GitHub carries it; both send what [ValidID] accepts, and
+	// Standard also verifies other ids that the specification allows. Other
 	// schemes ignore it, and return it empty from Verify.
 	ID string
 
@@ -72,8 +73,10 @@ func limit(n, byDefault int) int {
 	return n
 }
 
-// maxIDLength is the longest message id, in bytes.
-const maxIDLength = 64
+const (
+	maxIDLength      = 64  // bytes of an id that is signed
+	maxForeignLength = 256 // bytes of an id that somebody else signed
+)
 
 // ValidID reports whether id can be signed by Standard: 1 to 64 characters of
 // A-Z, a-z, 0-9, '_' and '-'. There is no full stop among them because it
@@ -85,6 +88,21 @@ func ValidID(id string) bool {
 	}
 	for i := range len(id) {
 		if !nameBytes[id[i]] {
+			return false
+		}
+	}
+	return true
+}
+
+// validForeignID reports whether Standard verifies id: 1 to 256 characters of
+// printable ASCII. The specification rules out the full stop alone, for the
+// reason that [ValidID] gives; the rest keeps ids fit for logs and databases.
+func validForeignID(id string) bool {
+	if id == "" || len(id) > maxForeignLength {
+		return false
+	}
+	for i := range len(id) {
+		if c := id[i]; c < ' ' || c > '~' || c == '.' {
 			return false
 		}
 	}

@@ -34,6 +34,9 @@ import (
 //     or of the 32 of the seed: [NewPrivateKey].
 //   - A public key is "whpk_" and the base64 of 32 bytes: [Secret.PublicKey].
 //
+// Only ids that are [ValidID] are signed. Verify accepts every id of 1 to 256
+// characters of printable ASCII without a full stop.
+//
 // Verify also accepts a complete set of svix-id, svix-timestamp and
 // svix-signature where the webhook- set is incomplete. The two are never
 // mixed, and a complete webhook- set is the only one looked at.
@@ -181,8 +184,8 @@ func (k *standardKey) Verify(h http.Header, body []byte, now time.Time, lim Limi
 	if len(in.signature) > lim.maxHeader() {
 		return Message{}, errTooLong
 	}
-	if !ValidID(in.id) {
-		return Message{}, errBadID
+	if !validForeignID(in.id) {
+		return Message{}, errForeignID
 	}
 	sec, ok := parseUnix(in.timestamp)
 	if !ok {

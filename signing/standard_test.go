@@ -1,6 +1,8 @@
 package signing_test
 
 import (
+	"crypto/ed25519"
+	"encoding/base64"
 	"fmt"
 	"math"
 	"net/http"
@@ -125,6 +127,66 @@ func TestStandardUnsignable(t *testing.T) {
 			key.SetHeaders(h, m)
 			require.Equal(t, http.Header{"X-Other": {"x"}}, h)
 		})
+	}
+}
+
+// The specification keeps only the full stop out of ids. Whatever others sign is
+// verified, as long as it is printable and not too long; signing is strict.
+func TestStandardForeignIDs(t *testing.T) {
+	shared := signing.NewSecret()
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(shared.Reveal(), "whsec_"))
+	require.NoError(t, err)
+	private := signing.NewPrivateKey()
+	seed, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(private.Reveal(), "whsk_"))
+	require.NoError(t, err)
+	key := bind(t, signing.Standard, shared)
+	public := bind(t, signing.Standard, publicKey(t, private))
+	for _, c := range []struct {
+		id   string
+		want error
+	}{
+		{"evt_1", nil},
+		{"evt:42", nil},
+		{"acct_1/evt_2", nil},
+		{strings.Repeat("x", 80), nil},
+		{strings.Repeat("x", 256), nil},
+		{"urn:uuid:72d3162e-cc78-11e3-81ab-4c9367dc0958", nil},
+		{"msg 1 (test) <a@b>, \"q\"; {1}~!", nil},
+		{"+/=", nil},
+		{strings.Repeat("x", 257), signing.ErrMalformed},
+		{"evt.1", signing.ErrMalformed},
+		{"evt.1700000000", signing.ErrMalformed},
+		{".", signing.ErrMalformed},
+		{"evt\t1", signing.ErrMalformed},
+		{"evt\r\n1", signing.ErrMalformed},
+		{"evt\x00", signing.ErrMalformed},
+		{"evt\x7f", signing.ErrMalformed},
+		{"evt\x80", signing.ErrMalformed},
+		{"événement", signing.ErrMalformed},
+		{"", signing.ErrMissingHeader},
+	} {
+		content := c.id + ".1700000000.{}"
+		for k, signature := range map[signing.Key]string{
+			key:    "v1," + base64.StdEncoding.EncodeToString(mac(raw, content)),
+			public: "v1a," + base64.StdEncoding.EncodeToString(ed25519.Sign(ed25519.PrivateKey(seed), []byte(content))),
+		} {
+			for _, set := range []string{"Webhook-", "Svix-"} {
+				h := http.Header{set + "Id": {c.id}, set + "Timestamp": {"1700000000"}, set + "Signature": {signature}}
+				m, err := k.Verify(h, []byte("{}"), now, signing.Limits{})
+				require.ErrorIs(t, err, c.want, "%q", c.id)
+				if err == nil {
+					require.Equal(t, c.id, m.ID)
+					require.True(t, m.Signed.ID)
+				} else if len(c.id) > 10 {
+					require.NotContains(t, err.Error(), c.id)
+				}
+				h[set+"Id"] = []string{c.id + "x"}
+				_, err = k.Verify(h, []byte("{}"), now, signing.Limits{})
+				require.Error(t, err, "another id")
+			}
+		}
+		m := signing.Message{ID: c.id, Timestamp: now, Body: []byte("{}")}
+		require.Equal(t, signing.ValidID(c.id), len(key.AppendSignature(nil, m)) > 0, "%q", c.id)
 	}
 }
 

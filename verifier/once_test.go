@@ -2,6 +2,9 @@ package verifier_test
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -44,6 +47,13 @@ func (c fakeClaim) Release(ctx context.Context) error {
 	return errors.Join(ctx.Err(), c.d.release)
 }
 
+func must[T any](v T, err error) T {
+	if err != nil {
+		panic(err)
+	}
+	return v
+}
+
 func TestDedupeKey(t *testing.T) {
 	key := func(id string, signed bool, body string) string {
 		return verifier.DedupeKey(verifier.Event{ID: id, Body: []byte(body), Signed: signing.Coverage{ID: signed}})
@@ -63,6 +73,22 @@ func TestDedupeKey(t *testing.T) {
 		seen[k] = true
 	}
 	require.Equal(t, key("evt.1", true, "a"), key("evt.1", true, "b"))
+
+	// Ids that Standard verifies and hookpost would not sign.
+	for _, id := range []string{"evt:42", "acct_1/evt_2", "evt 1", "sha256:" + strings.Repeat("0", 64), strings.Repeat("x", 80), strings.Repeat("~", 256)} {
+		h := http.Header{"Webhook-Id": {id}, "Webhook-Timestamp": {"1700000000"}}
+		mac := hmac.New(sha256.New, must(base64.StdEncoding.DecodeString(testSecret[6:])))
+		mac.Write([]byte(id + ".1700000000.{}"))
+		h.Set("Webhook-Signature", "v1,"+base64.StdEncoding.EncodeToString(mac.Sum(nil)))
+		e, err := newVerifier(t, nil).ConstructEvent([]byte("{}"), h)
+		require.NoError(t, err)
+		require.Equal(t, id, e.ID)
+		k := verifier.DedupeKey(e)
+		require.Regexp(t, "^sha256:[0-9a-f]{64}$", k)
+		require.NotEqual(t, id, k)
+		require.False(t, seen[k])
+		seen[k] = true
+	}
 	require.Equal(t, key("evt_1", false, "a"), key("evt_1", false, "a"))
 }
 

@@ -37,8 +37,8 @@ var differences = []struct {
 		here:    signing.ErrMalformed,
 	},
 	{
-		peer: "standard-webhooks", name: "an id of 65 characters",
-		message: func(m *signing.Message) { m.ID = strings.Repeat("a", 65) },
+		peer: "standard-webhooks", name: "an id of 257 characters",
+		message: func(m *signing.Message) { m.ID = strings.Repeat("a", 257) },
 		here:    signing.ErrMalformed,
 	},
 
@@ -214,6 +214,22 @@ func TestStripeAcceptsAnEmptySecret(t *testing.T) {
 	h := signStripe(t, "", m)
 	require.NoError(t, verifyStripe("", h, m.Body))
 	require.ErrorIs(t, verifyHere(signing.Timestamped(stripeHeader), h, m.Body, ""), signing.ErrBadSecret)
+}
+
+// Ids that a sender here doesn't sign are verified on both sides.
+func TestForeignIDs(t *testing.T) {
+	for _, id := range []string{"evt:42", "acct_1/evt_2", strings.Repeat("a", 256)} {
+		eachPeer(t, func(t *testing.T, p peer) {
+			if !p.idSigned {
+				return
+			}
+			m, secret := message(0), newSecret()
+			m.ID = id
+			h := p.sign(t, secret, m)
+			require.NoError(t, p.verify(secret, h, m.Body))
+			require.NoError(t, verifyHere(p.scheme, h, m.Body, secret))
+		})
+	}
 }
 
 // A sender here doesn't sign what receivers here would refuse; the libraries do.
