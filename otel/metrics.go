@@ -12,6 +12,7 @@ import (
 	"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv"
 
 	"github.com/hookpost/hookpost/sender"
+	"github.com/hookpost/hookpost/store"
 )
 
 // seconds are the bounds that the conventions advise for durations.
@@ -74,7 +75,11 @@ func (i *instruments) stored(operation string, took time.Duration, err error) {
 	i.store.Record(context.Background(), took.Seconds(), metric.WithAttributes(attrs...))
 }
 
-func (i *instruments) exhausted(sender.Exhaustion) {
+// exhausted leaves out test events, which are no loss.
+func (i *instruments) exhausted(e sender.Exhaustion) {
+	if store.Reserved(e.EventType) {
+		return
+	}
 	i.lost.Add(context.Background(), 1, metric.WithAttributes(semconv.MessagingSystemKey.String(system)))
 }
 

@@ -370,3 +370,15 @@ func points(t *testing.T, data metricdata.Aggregation) map[string]uint64 {
 	}
 	return counts
 }
+
+func TestTestEventsAreNoLoss(t *testing.T) {
+	w := newWorld(t)
+	for _, typ := range []string{"webhook.test", "push", "webhooks.test"} {
+		w.observer.Exhausted(sender.Exhaustion{EventType: typ})
+	}
+	var all metricdata.ResourceMetrics
+	require.NoError(t, w.metrics.Collect(t.Context(), &all))
+	m := all.ScopeMetrics[0].Metrics[0]
+	require.Equal(t, "hookpost.deliveries.exhausted", m.Name)
+	require.Equal(t, map[string]uint64{"messaging.system=hookpost": 2}, points(t, m.Data))
+}

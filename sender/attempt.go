@@ -31,7 +31,7 @@ func (s *Sender) attempt(ctx context.Context, within *deadline, j *job) {
 		return
 	case j.Erased:
 		s.lanes.finish(j, noAttempt, 0, now)
-		s.settler.put(j, store.Settlement{Verdict: store.Exhaust, Reason: "the payload was erased"})
+		s.settler.put(j, store.Settlement{Verdict: store.Exhaust, Reason: "the payload was erased", Quiet: j.EventType == testEventType})
 		return
 	}
 	dest, schedule, err := s.cache.destination(j.endpoint, s.clock.at(now))

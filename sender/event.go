@@ -250,7 +250,7 @@ func checkEventType(t string, allowReserved bool) error {
 		return badEvent("Type", "is empty; name what happened, such as \"payment.succeeded\"")
 	case !validType(t):
 		return badEvent("Type", "%.140q is not words of A-Z, a-z, 0-9, _ and - joined by full stops, of at most %d bytes in all, such as \"payment.succeeded\"", t, maxEventType)
-	case !allowReserved && strings.HasPrefix(t, reservedPrefix):
+	case !allowReserved && store.Reserved(t):
 		return badEvent("Type", "%q begins with %q, which is reserved", t, reservedPrefix)
 	}
 	return nil

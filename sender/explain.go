@@ -16,6 +16,7 @@ type Why string
 // The answers of Explain.
 const (
 	WhyDelivered   Why = "delivered"     // a delivery succeeded
+	WhyReached     Why = "reached"       // a test event was answered, but not with 2xx; see store.Delivery.ReachedOnly
 	WhyPending     Why = "pending"       // an attempt is due, or under way
 	WhyExhausted   Why = "exhausted"     // given up
 	WhyCancelled   Why = "cancelled"     // by a person, or because the endpoint was deleted
@@ -85,6 +86,10 @@ func (x *Explanation) fromDelivery() {
 	switch d.State {
 	case store.Delivered:
 		x.Why, x.Text = WhyDelivered, fmt.Sprintf("Delivered at %s, after %s.", clockTime(d.FinishedAt), tries)
+		if d.ReachedOnly() {
+			x.Why = WhyReached
+			x.Text = fmt.Sprintf("Reached at %s, but the test event was not accepted: %s.", clockTime(d.FinishedAt), explainStatus(d.LastStatus))
+		}
 	case store.Exhausted:
 		x.Why, x.Text = WhyExhausted, fmt.Sprintf("Given up at %s, after %s: %s.", clockTime(d.FinishedAt), tries, d.Reason)
 		if x.erasedBefore(d.FinishedAt) {

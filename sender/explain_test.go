@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
@@ -26,6 +27,15 @@ func TestExplain(t *testing.T) {
 			id := first(t, w, ep)
 			more(t, w, ep, id)
 			return id
+		}
+	}
+	test := func(answer sendertest.Answer) step {
+		return func(t *testing.T, w *world, ep store.Endpoint) string {
+			w.receiver("shop.example", answer)
+			receipt, err := w.SendTest(t.Context(), ep.ID)
+			require.NoError(t, err)
+			synctest.Wait()
+			return receipt.ID
 		}
 	}
 	disable := func(t *testing.T, w *world, ep store.Endpoint, _ string) {
@@ -108,6 +118,14 @@ func TestExplain(t *testing.T) {
 			},
 			sender.WhyNotSelected, "did not select push when",
 		},
+		"test accepted": {test(sendertest.Status(204)), sender.WhyDelivered, "Delivered at 2000-01-01 00:00:00 UTC, after 1 attempt."},
+		"test refused": {
+			test(sendertest.Status(400)), sender.WhyReached,
+			"Reached at 2000-01-01 00:00:00 UTC, but the test event was not accepted: the receiver answered 400 Bad Request.",
+		},
+		"test redirected":                  {test(sendertest.Status(302)), sender.WhyReached, "the receiver answered 302 Found; redirects are not followed, so the endpoint needs the final URL."},
+		"test of an endpoint that is gone": {test(sendertest.Status(410)), sender.WhyReached, "the receiver answered 410 Gone."},
+		"test not reached":                 {test(sendertest.Answer{Fault: sendertest.Close}), sender.WhyExhausted, "not reached: "},
 		"somebody else's test event": {
 			func(t *testing.T, w *world, ep store.Endpoint) string {
 				other := w.endpoint(&w.Tenant, "other.example")

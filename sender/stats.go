@@ -46,7 +46,7 @@ type Tally struct {
 	// result, or died with them, until its lease is taken over.
 	InFlight store.Count
 	// Exhausted are those that were given up and are still in the log, see
-	// Options.KeepLog, replayed since or not.
+	// Options.KeepLog, replayed since or not. Test events are not among them.
 	Exhausted store.Count
 	// Here is what this Sender did, not what others on the same store did.
 	Here Counters
@@ -55,8 +55,9 @@ type Tally struct {
 // Pending returns what is still to be delivered.
 func (t Tally) Pending() store.Count { return t.Due.Plus(t.Scheduled).Plus(t.InFlight) }
 
-// Counters count results that one Sender has recorded. They begin at zero with the
-// process, and for an endpoint without any result for a day.
+// Counters count results that one Sender has recorded, without those of test events.
+// They begin at zero with the process, and for an endpoint without any result for a
+// day.
 type Counters struct {
 	Since     time.Time // when counting began; of a sum the latest
 	Delivered int64     // deliveries
@@ -149,7 +150,7 @@ func newCounters() *counters {
 
 // count counts a recorded result.
 func (c *counters) count(r *report, done store.Settled) {
-	if !done.Accepted || r.Verdict == store.Release {
+	if !done.Accepted || r.Verdict == store.Release || r.Quiet {
 		return
 	}
 	c.mu.Lock()

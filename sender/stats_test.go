@@ -69,6 +69,30 @@ func TestStatsTellHowDeliveriesStand(t *testing.T) {
 	})
 }
 
+// Whether a test event reached its endpoint says nothing about how sending goes.
+func TestStatsLeaveOutTestEvents(t *testing.T) {
+	inBubble(t, sender.Options{}, func(t *testing.T, w *world) {
+		for host, answer := range map[string]sendertest.Answer{
+			"accepts.example": sendertest.Status(204), "refuses.example": sendertest.Status(400), "dead.example": {Fault: sendertest.Close},
+		} {
+			w.receiver(host, answer)
+			ep := w.endpoint(&w.Tenant, host, "none")
+			_, err := w.SendTest(t.Context(), ep.ID)
+			require.NoError(t, err)
+			w.pass(time.Minute)
+			stats, err := w.EndpointStats(t.Context(), ep.ID, 0)
+			require.NoError(t, err)
+			require.Zero(t, stats.Exhausted, host)
+			require.Equal(t, sender.Counters{Since: stats.Here.Since}, stats.Here, host)
+			activity, err := w.Activity(t.Context(), []string{ep.ID}, 100)
+			require.NoError(t, err)
+			require.Equal(t, 1, activity[0].Tests, host)
+			require.Zero(t, activity[0].Attempts+activity[0].Delivered+activity[0].Exhausted, host)
+			require.Equal(t, host == "refuses.example", activity[0].LastReachedOnly())
+		}
+	})
+}
+
 // How late sending is does not depend on endpoints that somebody has disabled.
 func TestStatsOldestDueIsOfEnabledEndpoints(t *testing.T) {
 	bubble(t, func(t *testing.T) {

@@ -160,6 +160,9 @@ func CheckSettlements(batch []Settlement) error {
 	return nil
 }
 
+// Reserved reports whether an event type is hookpost's own: it begins with "webhook.".
+func Reserved(eventType string) bool { return strings.HasPrefix(eventType, "webhook.") }
+
 // CheckLimit checks the limit of a step of [Upkeep].
 func CheckLimit(limit int) error {
 	if limit < 1 {

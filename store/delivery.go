@@ -120,6 +120,17 @@ type Delivery struct {
 	FinishedAt time.Time // zero while pending; of what was pending at a deleted endpoint, when that was deleted
 }
 
+// ReachedOnly reports whether the receiver of a test event answered, and not with
+// 2xx. Such a delivery is Delivered, since a test asks whether the endpoint is reached,
+// but the receiver did not accept it. LastStatus is its answer.
+func (d Delivery) ReachedOnly() bool { return d.State == Delivered && refused(d.LastStatus) }
+
+// ReachedOnly reports the same of the attempt. Status is the answer.
+func (a Attempt) ReachedOnly() bool { return a.Outcome == AttemptDelivered && refused(a.Status) }
+
+// refused reports whether an answer is not 2xx; 0 is no answer.
+func refused(status int) bool { return status != 0 && (status < 200 || status > 299) }
+
 // Outcome is what became of an attempt.
 type Outcome uint8
 
@@ -158,8 +169,8 @@ type Attempt struct {
 	Class string
 	// Error is the failure in plain words; empty on success.
 	Error string
-	// ResponseHeader and ResponseBody are the answer's, kept for failures only,
-	// at most 4 KiB and 16 KiB. The header is in wire format.
+	// ResponseHeader and ResponseBody are those of an answer other than 2xx, at most
+	// 4 KiB and 16 KiB. The header is in wire format.
 	ResponseHeader []byte
 	ResponseBody   []byte
 }

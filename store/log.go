@@ -63,14 +63,19 @@ type UndeliveredQuery struct {
 type Activity struct {
 	EndpointID string
 	Deliveries int // looked at; 0: it never had one
-	Delivered  int // of them
-	Exhausted  int // of them
-	Attempts   int // of them all, those under way aside
-	// Last is the newest one, with its State and CreatedAt.
-	Last      DeliveryID
-	LastState State
-	LastAt    time.Time
+	Tests      int // of them, of webhook.* events, which no count below includes
+	Delivered  int // of the others
+	Exhausted  int // of the others
+	Attempts   int // of the others, those under way aside
+	// Last is the newest of them all, with its State, LastStatus and CreatedAt.
+	Last       DeliveryID
+	LastState  State
+	LastStatus int
+	LastAt     time.Time
 }
+
+// LastReachedOnly is [Delivery.ReachedOnly] of the newest delivery.
+func (a Activity) LastReachedOnly() bool { return a.LastState == Delivered && refused(a.LastStatus) }
 
 // Undelivered is an event that an endpoint has not received.
 type Undelivered struct {

@@ -169,7 +169,7 @@ func (s *Settlement) Plain() bool {
 
 // Logged returns what the log keeps of the settlement's attempt, which there must
 // be: an outcome that fits the verdict, and of the answer no more than
-// MaxResponseHeader and MaxResponseBody, nothing at all after a success.
+// MaxResponseHeader and MaxResponseBody, nothing at all if it was 2xx.
 func (s *Settlement) Logged() Attempt {
 	a := *s.Attempt
 	if a.Outcome != AttemptDelivered && a.Outcome != AttemptFailed {
@@ -178,7 +178,7 @@ func (s *Settlement) Logged() Attempt {
 			a.Outcome = AttemptDelivered
 		}
 	}
-	if a.Outcome == AttemptDelivered {
+	if a.Outcome == AttemptDelivered && !a.ReachedOnly() {
 		a.ResponseHeader, a.ResponseBody = nil, nil
 	}
 	a.ResponseHeader = a.ResponseHeader[:min(len(a.ResponseHeader), MaxResponseHeader)]

@@ -44,7 +44,9 @@ type Backlog struct {
 	Scheduled Count
 	// InFlight are the pending ones that are leased, the lease expired or not.
 	InFlight Count
-	// Exhausted are those in the log that were given up, replayed since or not.
+	// Exhausted are those in the log that were given up, replayed since or not, without
+	// those of webhook.* events. A store may stop at the bound with these counted: N is
+	// then less than the bound, and More is true.
 	Exhausted Count
 }
 

@@ -27,9 +27,13 @@ func (s *Store) Activity(ctx context.Context, scope store.Scope, endpointIDs []s
 		}
 		for d := range ep.newest(newest) {
 			if a.Deliveries == 0 {
-				a.Last, a.LastState, a.LastAt = d.id(), d.visible(), d.created.time()
+				a.Last, a.LastState, a.LastStatus, a.LastAt = d.id(), d.visible(), d.status, d.created.time()
 			}
 			a.Deliveries++
+			if store.Reserved(d.event.Type) {
+				a.Tests++
+				continue
+			}
 			a.Attempts += d.attempts
 			if d.stage == leased {
 				a.Attempts--

@@ -67,7 +67,7 @@ type endpoint struct {
 	pending *delivery // all pending ones, chained
 	// in is how many of them are in each stage, but for nowhere.
 	in        [leased + 1]int
-	exhausted int // deliveries in the log
+	exhausted int // deliveries in the log, tests aside
 	// oldest is a lower bound of the times at which the windows of the ready
 	// deliveries began. It saves looking through them all.
 	oldest micros

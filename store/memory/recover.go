@@ -2,13 +2,9 @@ package memory
 
 import (
 	"context"
-	"strings"
 
 	"github.com/hookpost/hookpost/store"
 )
-
-// reserved begins the types of events that are hookpost's own.
-const reserved = "webhook."
 
 // Replay implements [store.Log].
 func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpointID string) (store.DeliveryID, error) {
@@ -92,7 +88,7 @@ func (s *Store) Recover(ctx context.Context, scope store.Scope, p store.RecoverP
 		}
 		r.After = ev.Num
 		looked++ // the events passed over bound a step too
-		if !ev.ErasedAt.IsZero() || strings.HasPrefix(ev.Type, reserved) || !ev.matches(p.Type, "", p.From, p.To) {
+		if !ev.ErasedAt.IsZero() || store.Reserved(ev.Type) || !ev.matches(p.Type, "", p.From, p.To) {
 			continue
 		}
 		deliveries := ev.deliveries

@@ -90,9 +90,9 @@ func (s *Store) finish(d *delivery, state store.State, reason string, at micros)
 	d.countExhausted(1)
 }
 
-// countExhausted adds n to the count of the endpoint if d is exhausted.
+// countExhausted adds n to the count of the endpoint if d is exhausted, and no test.
 func (d *delivery) countExhausted(n int) {
-	if d.state == store.Exhausted {
+	if d.state == store.Exhausted && !store.Reserved(d.event.Type) {
 		d.endpoint.exhausted += n
 	}
 }

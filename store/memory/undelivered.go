@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"strings"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -29,7 +28,7 @@ func (s *Store) Undelivered(ctx context.Context, scope store.Scope, q store.Unde
 			return page, after, false, nil
 		}
 		after = ev.Num
-		if strings.HasPrefix(ev.Type, reserved) || !ev.matches(q.Type, "", q.From, q.To) || ev.isListed(ep.Num) {
+		if store.Reserved(ev.Type) || !ev.matches(q.Type, "", q.From, q.To) || ev.isListed(ep.Num) {
 			continue
 		}
 		rounds := ev.rounds(ep.Num)

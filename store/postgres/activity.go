@@ -12,13 +12,17 @@ import (
 // before it. $1 to $3 are tenant, mode and endpoints or endpoint, $4 is how many
 // deliveries.
 const (
-	activityText = `SELECT p.id, p.state, n.deliveries, n.delivered, n.exhausted, n.attempts, l.event, p.num, l.round, l.state, l.created_at
+	activityText = `SELECT p.id, p.state, n.deliveries, n.tests, n.delivered, n.exhausted, n.attempts,
+			l.event, p.num, l.round, l.state, l.last_status, l.created_at
 		FROM hookpost.endpoint p
-		CROSS JOIN LATERAL (SELECT event, round, state, created_at FROM hookpost.delivery
+		CROSS JOIN LATERAL (SELECT event, round, state, last_status, created_at FROM hookpost.delivery
 			WHERE endpoint = p.num ORDER BY event DESC, round DESC LIMIT 1) l
-		CROSS JOIN LATERAL (SELECT count(*) AS deliveries, count(*) FILTER (WHERE d.state = 3) AS delivered,
-			count(*) FILTER (WHERE d.state = 4) AS exhausted, sum(d.attempts) - count(*) FILTER (WHERE d.state = 2) AS attempts
-			FROM (SELECT state, attempts FROM hookpost.delivery WHERE endpoint = p.num ORDER BY event DESC, round DESC LIMIT $4) d) n
+		CROSS JOIN LATERAL (SELECT count(*) AS deliveries, count(*) FILTER (WHERE d.test) AS tests,
+			count(*) FILTER (WHERE d.state = 3 AND NOT d.test) AS delivered, count(*) FILTER (WHERE d.state = 4 AND NOT d.test) AS exhausted,
+			coalesce(sum(d.attempts - (d.state = 2)::int) FILTER (WHERE NOT d.test), 0) AS attempts
+			FROM (SELECT d.state, d.attempts, ` + reserved + ` AS test
+				FROM (SELECT event, round, state, attempts FROM hookpost.delivery WHERE endpoint = p.num ORDER BY event DESC, round DESC LIMIT $4) d
+				JOIN hookpost.event e ON e.num = d.event) d) n
 		WHERE p.tenant = $1 AND p.mode = $2 AND p.id = ANY ($3::text[])`
 
 	recentText = `SELECT a.n, a.outcome, a.started_at, a.took, a.status, a.url, a.class, a.error, NULL::bytea, NULL::bytea
@@ -46,8 +50,8 @@ func (s *Store) Activity(ctx context.Context, scope store.Scope, endpointIDs []s
 		return q.query(ctx, activityText, []any{scope.Tenant, int16(scope.Mode), known, newest}, func(scan scanner) error {
 			var a store.Activity
 			var endpoint, state int
-			err := scan(&a.EndpointID, &endpoint, &a.Deliveries, &a.Delivered, &a.Exhausted, &a.Attempts,
-				&a.Last.Event, &a.Last.Endpoint, &a.Last.Round, &state, &a.LastAt)
+			err := scan(&a.EndpointID, &endpoint, &a.Deliveries, &a.Tests, &a.Delivered, &a.Exhausted, &a.Attempts,
+				&a.Last.Event, &a.Last.Endpoint, &a.Last.Round, &state, &a.LastStatus, &a.LastAt)
 			a.LastAt, a.LastState = a.LastAt.UTC(), publicState(state)
 			if a.LastState == store.Pending && store.EndpointState(endpoint) == store.Deleted {
 				a.LastState = store.Cancelled

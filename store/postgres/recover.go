@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -129,7 +128,7 @@ func recoverStep(ctx context.Context, q querier, scope store.Scope, p store.Reco
 		var typ string
 		var erased bool
 		err := scan(&c.num, &typ, &erased)
-		c.pass = erased || strings.HasPrefix(typ, reserved) || p.Type != "" && typ != p.Type
+		c.pass = erased || store.Reserved(typ) || p.Type != "" && typ != p.Type
 		events = append(events, c)
 		return err
 	})

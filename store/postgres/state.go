@@ -12,8 +12,8 @@ const (
 	cancelled = 5
 )
 
-// reserved begins the types of events that are hookpost's own.
-const reserved = "webhook."
+// reserved is store.Reserved of an event e.
+const reserved = "e.type LIKE 'webhook.%'"
 
 // publicState is the contract's name for a state.
 func publicState(state int) store.State {

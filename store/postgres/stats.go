@@ -19,7 +19,9 @@ const backlogText = `SELECT e.num, e.id, e.state,
 			WHERE d.endpoint = e.num AND d.state = 0 AND d.due_at <= statement_timestamp() ORDER BY d.due_at LIMIT 1)),
 	(SELECT count(*) FROM (SELECT FROM hookpost.delivery d
 		WHERE d.endpoint = e.num AND d.state = 0 AND d.due_at > statement_timestamp() LIMIT $3) x),
-	(SELECT count(*) FROM (SELECT FROM hookpost.delivery d WHERE d.endpoint = e.num AND d.state = 4 LIMIT $3) x)
+	(SELECT count(*) FROM (SELECT FROM hookpost.delivery d WHERE d.endpoint = e.num AND d.state = 4 LIMIT $3) x),
+	(SELECT count(*) FROM (SELECT d.event FROM hookpost.delivery d WHERE d.endpoint = e.num AND d.state = 4 LIMIT $3) x
+		JOIN hookpost.event e ON e.num = x.event WHERE ` + reserved + `)
 	FROM hookpost.endpoint e WHERE e.tenant = $1 AND e.mode = $2 AND e.state <> 3 `
 
 const (
@@ -53,11 +55,12 @@ func (s *Store) Backlogs(ctx context.Context, scope store.Scope, p store.Backlog
 		}
 		return q.query(ctx, text, args, func(scan scanner) error {
 			var l store.Backlog
-			var state, ready, late, scheduled, exhausted int
+			var state, ready, late, scheduled, exhausted, tests int
 			var oldest *time.Time
-			err := scan(&l.Endpoint, &l.EndpointID, &state, &ready, &late, &oldest, &scheduled, &exhausted)
+			err := scan(&l.Endpoint, &l.EndpointID, &state, &ready, &late, &oldest, &scheduled, &exhausted, &tests)
 			l.State, l.OldestDue = store.EndpointState(state), utc(oldest)
 			l.Due, l.Scheduled, l.Exhausted = store.Bounded(ready+late, bound), store.Bounded(scheduled, bound), store.Bounded(exhausted, bound)
+			l.Exhausted.N -= tests
 			l.InFlight = store.Count{N: inFlight[l.Endpoint], More: leases == store.MaxInFlightCount}
 			page = append(page, l)
 			return err

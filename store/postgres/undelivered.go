@@ -3,7 +3,6 @@ package postgres
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -42,7 +41,7 @@ func (s *Store) Undelivered(ctx context.Context, scope store.Scope, p store.Unde
 			var round *int64
 			ev, err := scanEvent(scan, scope, &received, &round)
 			after = ev.Num
-			if err != nil || received || strings.HasPrefix(ev.Type, reserved) || p.Type != "" && ev.Type != p.Type {
+			if err != nil || received || store.Reserved(ev.Type) || p.Type != "" && ev.Type != p.Type {
 				return err
 			}
 			page = append(page, store.Undelivered{Event: ev})

@@ -8,13 +8,17 @@ import (
 	"github.com/hookpost/hookpost/store"
 )
 
+// reserved is store.Reserved of an event e.
+const reserved = "e.type GLOB 'webhook.*'"
+
 // Both statements read a bounded piece of the end of hookpost_delivery_log,
 // whatever lies before it.
 const (
-	activityText = `SELECT count(*), coalesce(sum(d.state = 3), 0), coalesce(sum(d.state = 4), 0),
-		coalesce(sum(d.attempts - (d.state = 2)), 0)
-		FROM (SELECT state, attempts FROM hookpost_delivery INDEXED BY hookpost_delivery_log
-			WHERE endpoint = ? ORDER BY event DESC, round DESC LIMIT ?) d`
+	activityText = `SELECT count(*), coalesce(sum(d.test), 0), coalesce(sum(d.state = 3 AND NOT d.test), 0),
+		coalesce(sum(d.state = 4 AND NOT d.test), 0), coalesce(sum((d.attempts - (d.state = 2)) * (1 - d.test)), 0)
+		FROM (SELECT d.state, d.attempts, ` + reserved + ` AS test FROM hookpost_delivery d INDEXED BY hookpost_delivery_log
+			CROSS JOIN hookpost_event e ON e.num = d.event
+			WHERE d.endpoint = ? ORDER BY d.event DESC, d.round DESC LIMIT ?) d`
 
 	recentText = `WITH d AS MATERIALIZED (SELECT * FROM hookpost_delivery INDEXED BY hookpost_delivery_log
 			WHERE endpoint = ?1 ORDER BY event DESC, round DESC LIMIT ?2)
@@ -57,14 +61,14 @@ func activity(c *conn, sc scopeRow, a *store.Activity, newest int) error {
 		return err
 	}
 	_, err = first(c, func(r row) {
-		a.Deliveries, a.Delivered, a.Exhausted, a.Attempts = int(r.int(0)), int(r.int(1)), int(r.int(2)), int(r.int(3))
+		a.Deliveries, a.Tests, a.Delivered, a.Exhausted, a.Attempts = int(r.int(0)), int(r.int(1)), int(r.int(2)), int(r.int(3)), int(r.int(4))
 	}, activityText, endpoint, newest)
 	if err != nil || a.Deliveries == 0 {
 		return err
 	}
 	_, err = first(c, func(r row) {
 		d := scanDelivery(r, sc.scope)
-		a.Last, a.LastState, a.LastAt = d.ID, d.State, d.CreatedAt
+		a.Last, a.LastState, a.LastStatus, a.LastAt = d.ID, d.State, d.LastStatus, d.CreatedAt
 	}, "SELECT "+deliveryColumns+` FROM hookpost_delivery d INDEXED BY hookpost_delivery_log CROSS JOIN hookpost_event e ON e.num = d.event
 		JOIN hookpost_endpoint p ON p.num = d.endpoint WHERE d.endpoint = ? ORDER BY d.event DESC, d.round DESC LIMIT 1`, endpoint)
 	return err

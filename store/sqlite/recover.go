@@ -3,13 +3,9 @@ package sqlite
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/hookpost/hookpost/store"
 )
-
-// reserved begins the types of events that are hookpost's own.
-const reserved = "webhook."
 
 // Replay implements [store.Log].
 func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpointID string) (id store.DeliveryID, err error) {
@@ -122,7 +118,7 @@ func recoverStep(x execer, scope store.Scope, p store.RecoverParams, now int64) 
 	}
 	var events []candidate
 	err = x.query(func(r row) error {
-		pass := !r.null(2) || strings.HasPrefix(r.text(1), reserved) || p.Type != "" && r.text(1) != p.Type
+		pass := !r.null(2) || store.Reserved(r.text(1)) || p.Type != "" && r.text(1) != p.Type
 		events = append(events, candidate{r.int(0), pass})
 		return nil
 	}, text, args...)

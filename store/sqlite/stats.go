@@ -23,7 +23,9 @@ const backlogText = `SELECT e.num, e.id, e.state,
 	(SELECT count(*) FROM (SELECT 1 FROM hookpost_delivery d INDEXED BY hookpost_delivery_later
 		WHERE d.endpoint = e.num AND d.state = 0 AND d.due_at > ?3 LIMIT ?4)),
 	(SELECT count(*) FROM (SELECT 1 FROM hookpost_delivery d INDEXED BY hookpost_delivery_lost
-		WHERE d.endpoint = e.num AND d.state = 4 LIMIT ?4))
+		WHERE d.endpoint = e.num AND d.state = 4 LIMIT ?4)),
+	(SELECT coalesce(sum(` + reserved + `), 0) FROM (SELECT d.event FROM hookpost_delivery d INDEXED BY hookpost_delivery_lost
+		WHERE d.endpoint = e.num AND d.state = 4 LIMIT ?4) x CROSS JOIN hookpost_event e ON e.num = x.event)
 	FROM hookpost_endpoint e `
 
 const (
@@ -66,6 +68,7 @@ func (s *Store) Backlogs(ctx context.Context, scope store.Scope, q store.Backlog
 				InFlight:   store.Count{N: inFlight[r.int(0)], More: leases == store.MaxInFlightCount},
 				Exhausted:  store.Bounded(int(r.int(8)), bound),
 			}
+			b.Exhausted.N -= int(r.int(9))
 			if late := r.time(6); !late.IsZero() && (b.OldestDue.IsZero() || late.Before(b.OldestDue)) {
 				b.OldestDue = late
 			}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"math"
-	"strings"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -35,7 +34,7 @@ func (s *Store) Undelivered(ctx context.Context, scope store.Scope, q store.Unde
 			looked++
 			after = r.int(0)
 			typ := r.text(2)
-			if r.int(11) != 0 || strings.HasPrefix(typ, reserved) || q.Type != "" && typ != q.Type {
+			if r.int(11) != 0 || store.Reserved(typ) || q.Type != "" && typ != q.Type {
 				return nil
 			}
 			if waits, err := waitsFor(c, after, ep.Num); err != nil || waits {

@@ -69,6 +69,9 @@ var faults = map[string]fault{
 	"moments are late":            {check: "MomentsAreReached", make: settling(func(s *store.Settlement) { waitLonger(s) })},
 	"activity of a closed store":  {check: "ClosedStore", make: func(st store.Store) store.Store { return activeClosed{st} }},
 	"backlog has no bound":        {check: "BacklogPages", make: func(st store.Store) store.Store { return countsAll{st} }},
+	"tests count as lost":         {check: "BacklogOfTests", make: func(st store.Store) store.Store { return losesTests{st} }},
+	"tests count in rates":        {check: "ActivityOfTests", make: func(st store.Store) store.Store { return ratesTests{st} }},
+	"refusals of tests are lost":  {check: "SettleKeepsRefusal", make: settling(func(s *store.Settlement) { dropRefusal(s) })},
 }
 
 // TestFaulty is the store with one fault under test. It is run by TestCatches,
@@ -283,6 +286,37 @@ type countsAll struct{ store.Store }
 func (s countsAll) Backlogs(ctx context.Context, scope store.Scope, q store.BacklogQuery) ([]store.Backlog, error) {
 	q.Bound = 1 << 20
 	return s.Store.Backlogs(ctx, scope, q)
+}
+
+// losesTests counts one more as exhausted where there was a test.
+type losesTests struct{ store.Store }
+
+func (s losesTests) Backlogs(ctx context.Context, scope store.Scope, q store.BacklogQuery) ([]store.Backlog, error) {
+	page, err := s.Store.Backlogs(ctx, scope, q)
+	for i := range page {
+		lost, err := s.Deliveries(ctx, scope, store.DeliveryQuery{EndpointID: page[i].EndpointID, States: []store.State{store.Exhausted}})
+		if err != nil {
+			return nil, err
+		}
+		page[i].Exhausted = store.Bounded(len(lost), q.Stop())
+	}
+	return page, err
+}
+
+type ratesTests struct{ store.Store }
+
+func (s ratesTests) Activity(ctx context.Context, scope store.Scope, ids []string, newest int) ([]store.Activity, error) {
+	list, err := s.Store.Activity(ctx, scope, ids, newest)
+	for i := range list {
+		list[i].Attempts += list[i].Tests
+	}
+	return list, err
+}
+
+func dropRefusal(s *store.Settlement) {
+	if s.Verdict == store.Deliver {
+		s.Attempt.ResponseHeader, s.Attempt.ResponseBody = nil, nil
+	}
 }
 
 type enqueuer struct {

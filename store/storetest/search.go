@@ -13,6 +13,7 @@ func searchChecks() []check {
 		{"SearchIsBounded", "a search finds what the query without a bound finds, in steps that each end, whatever the filters let pass", searchIsBounded},
 		{"EndpointSearch", "endpoints are found by a part of id, URL or description, ASCII letters in either case and nothing taken for a pattern", endpointSearch},
 		{"Activity", "the newest deliveries of endpoints are counted, and no others", activity},
+		{"ActivityOfTests", "deliveries of webhook.* events are told apart in an activity and count in no rate", activityOfTests},
 		{"RecentAttempts", "the attempts of the newest deliveries of an endpoint come in order, without what the receiver answered", recentAttempts},
 	}
 }
@@ -219,6 +220,47 @@ func activity(w *world) {
 			w.Errorf("%v sees the activity of another scope's endpoint: %+v", s, list)
 		}
 	}
+}
+
+func activityOfTests(w *world) {
+	ep := w.endpoint()
+	send := func(typ string) store.Claimed {
+		w.Helper()
+		id := store.DeliveryID{Event: w.store(typed(w.newEvent(ep), typ))[0], Endpoint: ep.Num}
+		return w.take(id)
+	}
+	want := func(why string, want store.Activity) {
+		w.Helper()
+		list, err := w.st.Activity(w.ctx(), w.scope, []string{ep.ID}, 100)
+		w.must(err, "Activity")
+		got := list[0]
+		w.stamp("LastAt", got.LastAt)
+		want.EndpointID, got.LastAt = ep.ID, time.Time{}
+		if got != want {
+			w.Errorf("%s: the activity is\n%+v, want\n%+v", why, got, want)
+		}
+	}
+	c := send("webhook.test")
+	reached := success(c)
+	reached.Attempt.Status, reached.Attempt.Class, reached.Attempt.Error = 400, "status", "answered 400 Bad Request"
+	w.accepted(reached)
+	want("a test that was answered 400", store.Activity{Deliveries: 1, Tests: 1, Last: c.ID, LastState: store.Delivered, LastStatus: 400})
+	w.accepted(exhaust(send("webhook.test")))
+	c = send("webhook.test")
+	w.accepted(success(c))
+	want("three tests", store.Activity{Deliveries: 3, Tests: 3, Last: c.ID, LastState: store.Delivered, LastStatus: 204})
+
+	// Nothing else is a test.
+	for _, typ := range []string{"webhook", "webhooks.test", "Webhook.test", "my.webhook.test"} {
+		w.accepted(success(send(typ)))
+	}
+	c = send("push")
+	w.accepted(exhaust(c))
+	want("three tests and five others", store.Activity{
+		Deliveries: 8, Tests: 3, Delivered: 4, Exhausted: 1, Attempts: 5, Last: c.ID, LastState: store.Exhausted, LastStatus: 500,
+	})
+	c = send("webhook.test")
+	want("a test under way", store.Activity{Deliveries: 9, Tests: 4, Delivered: 4, Exhausted: 1, Attempts: 5, Last: c.ID, LastState: store.Pending})
 }
 
 func recentAttempts(w *world) {

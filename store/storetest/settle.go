@@ -18,6 +18,7 @@ func settleChecks() []check {
 		{"SettleRaces", "a late success and a failure reported at once end in delivered, and a report sent twice at once counts once", settleRaces},
 		{"SettleBesideUpkeep", "a success reported while its lease is taken over, or its delivery is cancelled by hand or with its endpoint, ends in delivered: what was received must not be sent again", settleBesideUpkeep},
 		{"AttemptRoundTrip", "an attempt is logged with every field it was reported with; its start is the store's clock less Ago", attemptRoundTrip},
+		{"SettleKeepsRefusal", "a delivery that counts as delivered though the answer was not 2xx keeps that answer in its log", settleKeepsRefusal},
 		{"RetryWaits", "a retry is claimed when its delay is over by the store's clock, not before; Promote says how long that is", retryWaits},
 		{"SettleDisables", "DisableVersion disables the endpoint in the commit of the report, but only the version that the attempt used: an edit since then has perhaps cured it", settleDisables},
 	}
@@ -227,6 +228,23 @@ func settleRepeated(w *world) {
 			w.Errorf("delivery %v is no longer in flight after a report of its last lease was repeated", c.ID)
 		}
 		w.accepted(success(c))
+	}
+}
+
+func settleKeepsRefusal(w *world) {
+	id := w.send(w.endpoint())[0]
+	s := success(w.take(id))
+	s.Quiet = true
+	s.Attempt.Status, s.Attempt.Class, s.Attempt.Error = 400, "status", "answered 400 Bad Request"
+	s.Attempt.ResponseHeader, s.Attempt.ResponseBody = []byte("Server: x\r\n"), []byte("no signature")
+	w.accepted(s)
+	if d := w.delivery(id); d.State != store.Delivered || d.LastStatus != 400 || !d.ReachedOnly() {
+		w.Errorf("delivery reads %+v, want it delivered with status 400", d)
+	}
+	a := w.attempts(id)[0]
+	if a.Outcome != store.AttemptDelivered || a.Status != 400 || !a.ReachedOnly() ||
+		a.Error != s.Attempt.Error || string(a.ResponseHeader) != "Server: x\r\n" || string(a.ResponseBody) != "no signature" {
+		w.Errorf("attempt reads %+v, want the answer that was reported", a)
 	}
 }
 

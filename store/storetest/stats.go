@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -10,6 +11,7 @@ import (
 func statsChecks() []check {
 	return []check{
 		{"Backlogs", "an endpoint's backlog counts what is due, scheduled, in flight and exhausted, and says since when the oldest is due", backlogs},
+		{"BacklogOfTests", "a webhook.* event that was given up is no loss, and counts as pending like any other", backlogOfTests},
 		{"BacklogPages", "backlogs come in order of Num, page by page, without deleted endpoints and those of other scopes, and counts stop at the bound", backlogPages},
 	}
 }
@@ -112,6 +114,38 @@ func backlogs(w *world) {
 	w.advance(2 * day)
 	w.steps("Prune", many, func(n int) (int, error) { return w.st.Prune(w.ctx(), store.Retention{Log: day}, n) })
 	w.wantBacklog(other, 0, 0, 0, 0, "it was pruned")
+}
+
+func backlogOfTests(w *world) {
+	ep := w.endpoint()
+	send := func(typ string) { w.store(typed(w.newEvent(ep), typ)) }
+	send("webhook.test")
+	send("push")
+	send("webhook.test")
+	send("webhooks.test")
+	w.wantBacklog(ep, 4, 0, 0, 0, "tests wait for a worker, too")
+	claimed := w.claimAll()
+	w.wantBacklog(ep, 0, 0, 4, 0, "all are leased")
+	for _, c := range claimed {
+		w.accepted(exhaust(c))
+	}
+	w.wantBacklog(ep, 0, 0, 0, 2, "two of the four that were exhausted are tests")
+
+	// A count that stopped among tests says that there may be more.
+	b, err := w.st.Backlogs(w.ctx(), w.scope, store.BacklogQuery{EndpointID: ep.ID, Bound: 2})
+	w.must(err, "Backlogs")
+	if got := b[0].Exhausted; !got.More || got.N > 2 {
+		w.Errorf("two of four exhausted deliveries and a bound of 2: Exhausted is %v, want at most 2 and more", got)
+	}
+	for _, typ := range []string{"webhook.test", "push"} {
+		late := success(claimed[slices.IndexFunc(claimed, func(c store.Claimed) bool { return c.EventType == typ })])
+		late.Attempt.N = 2
+		w.settle(late)
+	}
+	w.wantBacklog(ep, 0, 0, 0, 1, "one test and one other are delivered after all")
+	w.advance(2 * day)
+	w.steps("Prune", many, func(n int) (int, error) { return w.st.Prune(w.ctx(), store.Retention{Log: day}, n) })
+	w.wantBacklog(ep, 0, 0, 0, 0, "all were pruned")
 }
 
 // claimWithin claims once and wants so many.
