@@ -120,6 +120,7 @@ func (a *API) routes() *http.ServeMux {
 // serve authorises a request and carries out the operation of its method; without
 // operations there is no such path.
 func (a *API) serve(w http.ResponseWriter, r *http.Request, ops map[string]operation) {
+	r.Body = http.MaxBytesReader(w, r.Body, maxBody) // for the AuthorizeFunc too
 	c := &call{api: a, w: w, r: r}
 	var err error
 	if c.access, err = a.authorize(r); err != nil || len(c.access.Accounts) == 0 {

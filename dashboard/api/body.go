@@ -24,40 +24,53 @@ const maxBody = 1 << 20
 // read into.
 type content map[string]any
 
-// body reads the object in the request's body; an empty one is {}. Every field that
-// can't be used, and every required one that is missing, is told.
+// body reads the object in the request's body; an empty one is {}. The fields that
+// can't be used, and the required ones that are missing, are told, up to maxFaults.
 func (c *call) body(want content, required ...string) error {
-	object, err := c.readObject()
+	b, err := c.readBody()
 	if err != nil {
 		return err
 	}
 	var faults []fault
 	given := map[string]bool{}
-	for _, f := range object {
-		into, known := want[f.name]
-		switch {
-		case !known:
-			faults = append(faults, fieldFault(f.name, "is not a field here; "+fieldList(want)))
-		case given[f.name]:
-			faults = append(faults, fieldFault(f.name, "is there twice"))
-		case string(f.value) == "null":
-			faults = append(faults, fieldFault(f.name, "is null; leave the field out instead"))
-		case json.Unmarshal(f.value, into) != nil, !isWritable(into):
-			faults = append(faults, fieldFault(f.name, "is not "+described(into)))
-		case !isText(into):
-			faults = append(faults, fieldFault(f.name, "contains a NUL"))
+	err = eachField(b, func(name string, value json.RawMessage) bool {
+		if text := faultOf(want, given, name, value); text != "" {
+			faults = append(faults, fieldFault(name, text))
 		}
-		given[f.name] = true
+		if _, known := want[name]; known {
+			given[name] = true
+		}
+		return len(faults) < maxFaults
+	})
+	if err != nil {
+		return problemOf(malformed, "the body is not a JSON object: "+err.Error())
 	}
 	for _, name := range required {
-		if !given[name] {
+		if !given[name] && len(faults) < maxFaults {
 			faults = append(faults, fieldFault(name, "is missing; it is "+described(want[name])))
 		}
 	}
-	if len(faults) > 0 {
-		return problemOf(invalid, "", faults...)
+	return refused(invalid, faults)
+}
+
+// faultOf reads a field and says what is wrong with it.
+func faultOf(want content, given map[string]bool, name string, value json.RawMessage) string {
+	into, known := want[name]
+	switch {
+	case !known:
+		return "is not a field here; " + fieldList(want)
+	case given[name]:
+		return "is there twice"
+	case string(value) == "null":
+		return "is null; leave the field out instead"
+	case isLong(into, value):
+		return fmt.Sprintf("has more than %d elements", maxElements)
+	case json.Unmarshal(value, into) != nil, !isWritable(into):
+		return "is not " + described(into)
+	case !isText(into):
+		return "contains a NUL"
 	}
-	return nil
+	return ""
 }
 
 func fieldList(want content) string {
@@ -65,6 +78,16 @@ func fieldList(want content) string {
 		return "there are none"
 	}
 	return "the fields are " + strings.Join(slices.Sorted(maps.Keys(want)), ", ")
+}
+
+// maxElements bounds a list before it is read. The sender accepts fewer.
+const maxElements = 10_000
+
+// isLong reports whether a list may have more elements. No element that is acceptable
+// has a comma.
+func isLong(into any, value json.RawMessage) bool {
+	_, isList := into.(*[]string)
+	return isList && bytes.Count(value, []byte(",")) >= maxElements
 }
 
 // isText reports whether a store can look for a string that was read.
@@ -100,15 +123,9 @@ func described(into any) string {
 	return "a string"
 }
 
-// field is one member of an object.
-type field struct {
-	name  string
-	value json.RawMessage
-}
-
-// readObject reads a JSON object, its fields in their order.
-func (c *call) readObject() ([]field, error) {
-	b, err := io.ReadAll(http.MaxBytesReader(c.w, c.r.Body, maxBody))
+// readBody reads a body that is to be JSON; nil stands for none.
+func (c *call) readBody() ([]byte, error) {
+	b, err := io.ReadAll(c.r.Body)
 	var large *http.MaxBytesError
 	if errors.As(err, &large) {
 		return nil, problemOf(tooLarge, fmt.Sprintf("the body has more than %d bytes", maxBody))
@@ -124,17 +141,10 @@ func (c *call) readObject() ([]field, error) {
 		c.w.Header().Set("Accept-Post", "application/json")
 		return nil, problemOf(wrongType, "the Content-Type must be application/json, in UTF-8")
 	}
-	if len(b) == 0 {
-		return nil, nil
-	}
 	if !utf8.Valid(b) {
 		return nil, problemOf(malformed, "the body is not UTF-8")
 	}
-	list, err := parseObject(b)
-	if err != nil {
-		return nil, problemOf(malformed, "the body is not a JSON object: "+err.Error())
-	}
-	return list, nil
+	return b, nil
 }
 
 func isJSON(contentType string) bool {
@@ -143,28 +153,34 @@ func isJSON(contentType string) bool {
 	return err == nil && kind == "application/json" && (charset == "" || strings.EqualFold(charset, "utf-8"))
 }
 
-// parseObject splits an object into its fields. Unlike encoding/json alone it tells
-// upper from lower case, and twice from once.
-func parseObject(b []byte) (list []field, err error) {
+// eachField calls f with the fields of an object in their order, until it returns
+// false. Nothing is an object without fields. Unlike encoding/json alone it tells
+// upper from lower case, and twice from once. A value lives as long as the call. A body that is not an object is an error
+// before the first call.
+func eachField(b []byte, f func(name string, value json.RawMessage) bool) error {
+	if len(b) == 0 {
+		return nil
+	}
 	if !json.Valid(b) {
 		var any json.RawMessage
-		return nil, json.Unmarshal(b, &any) // which says where
+		return json.Unmarshal(b, &any) // which says where
 	}
 	d := json.NewDecoder(bytes.NewReader(b))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return nil, errors.New("it is another kind of value")
+		return errors.New("it is another kind of value")
 	}
+	var value json.RawMessage
 	for d.More() {
-		name, err := d.Token()
+		t, err := d.Token()
 		if err != nil {
-			return nil, err
+			return err
 		}
-		f := field{}
-		f.name, _ = name.(string) // as the name of a member is
-		if err := d.Decode(&f.value); err != nil {
-			return nil, err
+		if err := d.Decode(&value); err != nil {
+			return err
 		}
-		list = append(list, f)
+		if name, _ := t.(string); !f(name, value) {
+			return nil
+		}
 	}
-	return list, nil
+	return nil
 }

@@ -40,6 +40,9 @@ func (c *call) run(ops map[string]operation) error {
 	if err := c.enter(); err != nil {
 		return err
 	}
+	if op.right != 0 && !c.Can(op.right) { // before the body is read
+		return desk.ErrForbidden
+	}
 	if !store.IsText(c.id()) {
 		return store.ErrNotFound // a database would call the question wrong
 	}

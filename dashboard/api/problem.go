@@ -2,6 +2,7 @@ package api
 
 import (
 	"errors"
+	"fmt"
 	"net/http"
 	"net/url"
 	"slices"
@@ -69,17 +70,48 @@ func problemOf(k kind, detail string, faults ...fault) *problem {
 	if detail == "" {
 		var all []string
 		for _, f := range faults {
-			all = append(all, strings.TrimPrefix(f.Pointer, "#/")+f.Parameter+" "+f.Detail)
+			all = append(all, strings.TrimPrefix(strings.TrimPrefix(f.Pointer, "#"), "/")+f.Parameter+" "+f.Detail)
 		}
 		detail = strings.Join(all, "; ")
 	}
 	return &problem{Type: problemTypes + k.name, Title: k.title, Status: k.status, Detail: detail, Errors: faults}
 }
 
-// fieldFault says what is wrong with a field of the body.
+// maxFaults is how many faults an answer tells, and maxName how much of a name that
+// the caller made up, in bytes: an answer is not many times as large as its request.
+const (
+	maxFaults = 10
+	maxName   = 100
+)
+
+// refused returns a problem of faults, or nil if there are none.
+func refused(k kind, faults []fault) error {
+	if len(faults) == 0 {
+		return nil
+	}
+	p := problemOf(k, "", faults...)
+	if len(faults) == maxFaults {
+		p.Detail += "; there may be more"
+	}
+	return p
+}
+
+// fieldFault says what is wrong with a field of the body. One whose name is too long
+// to be told is pointed at by the object.
 func fieldFault(name, detail string) fault {
+	if len(name) > maxName {
+		return fault{Pointer: "#", Detail: fmt.Sprintf("has a field with a name of %d bytes, which %s", len(name), detail)}
+	}
 	escaped := strings.NewReplacer("~", "~0", "/", "~1").Replace(name) // RFC 6901
 	return fault{Pointer: "#/" + url.PathEscape(escaped), Detail: detail}
+}
+
+// shortName is as much of a parameter's name as is told.
+func shortName(name string) string {
+	if len(name) <= maxName {
+		return name
+	}
+	return name[:maxName] + "..."
 }
 
 // fields are the names of settings in Go, as the sender's errors give them, and here.

@@ -3,6 +3,7 @@ package api
 import (
 	"encoding/base64"
 	"fmt"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -18,6 +19,8 @@ const (
 	// lookRows bounds how much of the log a page looks through for what its filters
 	// let pass.
 	lookRows = 1000
+	// maxParameters is how many a request may have.
+	maxParameters = 50
 )
 
 // query are the parameters of a request, all of them known to its operation.
@@ -31,29 +34,37 @@ func paramFault(name, detail string) *problem {
 // readQuery reads the parameters and refuses those that are not known. Only state can
 // be there more than once.
 func (c *call) readQuery(known []string) error {
-	values, err := url.ParseQuery(c.r.URL.RawQuery)
+	raw := c.r.URL.RawQuery
+	if strings.Count(raw, "&") >= maxParameters {
+		return problemOf(badQuery, fmt.Sprintf("the query has more than %d parameters", maxParameters))
+	}
+	values, err := url.ParseQuery(raw)
 	if err != nil {
 		return problemOf(badQuery, "the query can't be read; it is name=value, percent-encoded, joined by &")
 	}
 	var faults []fault
-	for name, list := range values {
-		switch {
-		case !slices.Contains(known, name) && len(known) == 0:
-			faults = append(faults, fault{Parameter: name, Detail: "is not a parameter here; there are none"})
-		case !slices.Contains(known, name):
-			faults = append(faults, fault{Parameter: name, Detail: "is not a parameter here; they are " + strings.Join(known, ", ")})
-		case len(list) > 1 && name != "state":
-			faults = append(faults, fault{Parameter: name, Detail: "is there more than once"})
-		case !store.IsText(strings.Join(list, "")):
-			faults = append(faults, fault{Parameter: name, Detail: "is not UTF-8 without NUL"})
+	for _, name := range slices.Sorted(maps.Keys(values)) {
+		if text := paramProblem(known, name, values[name]); text != "" && len(faults) < maxFaults {
+			faults = append(faults, fault{Parameter: shortName(name), Detail: text})
 		}
 	}
-	if len(faults) > 0 {
-		slices.SortFunc(faults, func(a, b fault) int { return strings.Compare(a.Parameter, b.Parameter) })
-		return problemOf(badQuery, "", faults...)
-	}
 	c.query = query{values}
-	return nil
+	return refused(badQuery, faults)
+}
+
+// paramProblem says what is wrong with a parameter, whatever its operation wants of it.
+func paramProblem(known []string, name string, list []string) string {
+	switch {
+	case !slices.Contains(known, name) && len(known) == 0:
+		return "is not a parameter here; there are none"
+	case !slices.Contains(known, name):
+		return "is not a parameter here; they are " + strings.Join(known, ", ")
+	case len(list) > 1 && name != "state":
+		return "is there more than once"
+	case !store.IsText(strings.Join(list, "")):
+		return "is not UTF-8 without NUL"
+	}
+	return ""
 }
 
 // text returns a parameter, empty if it is not there.
@@ -95,7 +106,7 @@ func (q query) window() (from, to time.Time, err error) {
 }
 
 // states parses the state parameters, each of which is one of the names.
-func states[S any](q query, parse func(string) (S, error), names string) (list []S, err error) {
+func states[S comparable](q query, parse func(string) (S, error), names string) (list []S, err error) {
 	for _, name := range q.values["state"] {
 		if name == "" {
 			continue
@@ -104,7 +115,9 @@ func states[S any](q query, parse func(string) (S, error), names string) (list [
 		if err != nil {
 			return nil, paramFault("state", "is none of "+names)
 		}
-		list = append(list, s)
+		if !slices.Contains(list, s) {
+			list = append(list, s)
+		}
 	}
 	return list, nil
 }
