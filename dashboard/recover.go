@@ -49,9 +49,11 @@ func (v *visit) recovery(q url.Values) (recoverView, sender.Recovery) {
 }
 
 func (v *visit) recoverForm() error {
-	q := v.r.URL.Query()
-	view, r := v.recovery(q)
-	view.Asked = q.Has("count")
+	view, r := v.recovery(v.query)
+	view.Asked = v.query.Has("count")
+	if view.Asked && !v.Can(desk.Replay) {
+		return desk.ErrForbidden
+	}
 	view.Running = v.Recoveries()
 	var err error
 	if view.Endpoints, err = v.endpointChoice(); err != nil {
@@ -99,7 +101,7 @@ func (v *visit) recoveryPage() error {
 		return err
 	}
 	view := recoveryView{Recovery: r}
-	view.Expected, _ = strconv.Atoi(v.r.URL.Query().Get("of")) // else no bar
+	view.Expected, _ = strconv.Atoi(v.query.Get("of")) // else no bar
 	if r.Err != nil && !view.Cancelled() {
 		view.Problem = explain(r.Err).Text
 	}

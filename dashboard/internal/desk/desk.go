@@ -60,10 +60,11 @@ type Desk struct {
 	rights Right
 }
 
-// Office is what all desks share: the Sender and the recoveries that run.
+// Office is what all desks share: the Sender, and the recoveries and counts that run.
 type Office struct {
 	hooks      *sender.Sender
 	recoveries recoveries
+	counts     counts
 }
 
 // NewOffice returns an office on a Sender. Close ends what it started.
@@ -211,6 +212,3 @@ func (d *Desk) Cancel(ctx context.Context, id store.DeliveryID) error {
 	}
 	return d.tenant.Cancel(ctx, id, reason)
 }
-
-// countTime bounds how long a count may take before it is told as "at least".
-const countTime = 2 * time.Second

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -93,22 +92,6 @@ func (rs *recoveries) keep(job *Recovery) {
 	if i >= 0 {
 		rs.list = slices.Delete(rs.list, i, i+1)
 	}
-}
-
-// Count is what a recovery would take up, counted for a while: complete says that
-// it was enough.
-func (d *Desk) Count(ctx context.Context, r sender.Recovery) (report sender.RecoverReport, complete bool, err error) {
-	ctx, cancel := context.WithTimeout(ctx, countTime)
-	defer cancel()
-	if err := d.known(ctx, r); err != nil {
-		return report, false, err
-	}
-	r.DryRun = true
-	report, err = d.tenant.Recover(ctx, r)
-	if errors.Is(err, context.DeadlineExceeded) {
-		return report, false, nil
-	}
-	return report, true, err
 }
 
 // known refuses an endpoint that does not exist, of which nothing could be found.
