@@ -27,7 +27,7 @@ type accountRow struct {
 const maxAccounts = 100
 
 func (v *visit) accounts() error {
-	l := accountList{Search: v.r.URL.Query().Get("q")}
+	l := accountList{Search: v.query.Get("q")}
 	places := map[string]int{}
 	for _, a := range v.access.Accounts {
 		name := accountName(a)

@@ -89,50 +89,56 @@ func (d *Dashboard) Close() { d.office.Close() }
 // segment of the path; see desk.Segment.
 func (d *Dashboard) routes() *http.ServeMux {
 	mux := http.NewServeMux()
-	for pattern, page := range pages {
-		mux.Handle(pattern, d.visitor(page))
+	for pattern, route := range pages {
+		mux.Handle(pattern, d.visitor(route))
 	}
-	mux.Handle("GET /{$}", d.visitor((*visit).start))
+	mux.Handle("GET /{$}", d.visitor(route{0, (*visit).start}))
 	return mux
 }
 
+// route is a page, or what a form does, with the right that it needs besides reading.
+type route struct {
+	right Rights
+	do    func(*visit) error
+}
+
 // pages are the routes below an account.
-var pages = map[string]func(*visit) error{
-	"GET /accounts": (*visit).accounts,
+var pages = map[string]route{
+	"GET /accounts": {0, (*visit).accounts},
 
-	"GET /{account}":                         (*visit).home,
-	"GET /{account}/{$}":                     (*visit).home,
-	"GET /{account}/endpoints":               (*visit).endpointList,
-	"POST /{account}/endpoints":              (*visit).createEndpoint,
-	"GET /{account}/endpoints/new":           (*visit).newEndpoint,
-	"GET /{account}/endpoints/{id}":          (*visit).endpointPage,
-	"GET /{account}/endpoints/{id}/edit":     (*visit).editEndpoint,
-	"POST /{account}/endpoints/{id}/edit":    (*visit).saveEndpoint,
-	"GET /{account}/endpoints/{id}/disable":  (*visit).confirmDisable,
-	"POST /{account}/endpoints/{id}/disable": (*visit).disableEndpoint,
-	"POST /{account}/endpoints/{id}/enable":  (*visit).enableEndpoint,
-	"GET /{account}/endpoints/{id}/delete":   (*visit).confirmDelete,
-	"POST /{account}/endpoints/{id}/delete":  (*visit).deleteEndpoint,
-	"POST /{account}/endpoints/{id}/test":    (*visit).sendTest,
-	"GET /{account}/endpoints/{id}/rotate":   (*visit).confirmRotate,
-	"POST /{account}/endpoints/{id}/rotate":  (*visit).rotateSecret,
-	"POST /{account}/endpoints/{id}/revoke":  (*visit).revokeSecret,
+	"GET /{account}":                         {0, (*visit).home},
+	"GET /{account}/{$}":                     {0, (*visit).home},
+	"GET /{account}/endpoints":               {0, (*visit).endpointList},
+	"POST /{account}/endpoints":              {Manage, (*visit).createEndpoint},
+	"GET /{account}/endpoints/new":           {Manage, (*visit).newEndpoint},
+	"GET /{account}/endpoints/{id}":          {0, (*visit).endpointPage},
+	"GET /{account}/endpoints/{id}/edit":     {Manage, (*visit).editEndpoint},
+	"POST /{account}/endpoints/{id}/edit":    {Manage, (*visit).saveEndpoint},
+	"GET /{account}/endpoints/{id}/disable":  {Manage, (*visit).confirmDisable},
+	"POST /{account}/endpoints/{id}/disable": {Manage, (*visit).disableEndpoint},
+	"POST /{account}/endpoints/{id}/enable":  {Manage, (*visit).enableEndpoint},
+	"GET /{account}/endpoints/{id}/delete":   {Manage, (*visit).confirmDelete},
+	"POST /{account}/endpoints/{id}/delete":  {Manage, (*visit).deleteEndpoint},
+	"POST /{account}/endpoints/{id}/test":    {Manage, (*visit).sendTest},
+	"GET /{account}/endpoints/{id}/rotate":   {RotateSecrets, (*visit).confirmRotate},
+	"POST /{account}/endpoints/{id}/rotate":  {RotateSecrets, (*visit).rotateSecret},
+	"POST /{account}/endpoints/{id}/revoke":  {RotateSecrets, (*visit).revokeSecret},
 
-	"GET /{account}/deliveries":              (*visit).deliveryList,
-	"GET /{account}/deliveries/{id}":         (*visit).deliveryPage,
-	"POST /{account}/deliveries/{id}/cancel": (*visit).cancelDelivery,
+	"GET /{account}/deliveries":              {0, (*visit).deliveryList},
+	"GET /{account}/deliveries/{id}":         {0, (*visit).deliveryPage},
+	"POST /{account}/deliveries/{id}/cancel": {Replay, (*visit).cancelDelivery},
 
-	"GET /{account}/events":              (*visit).eventList,
-	"GET /{account}/events/{id}":         (*visit).eventPage,
-	"GET /{account}/events/{id}/body":    (*visit).eventBody,
-	"POST /{account}/events/{id}/replay": (*visit).replayEvent,
+	"GET /{account}/events":              {0, (*visit).eventList},
+	"GET /{account}/events/{id}":         {0, (*visit).eventPage},
+	"GET /{account}/events/{id}/body":    {0, (*visit).eventBody},
+	"POST /{account}/events/{id}/replay": {Replay, (*visit).replayEvent},
 
-	"GET /{account}/recover":              (*visit).recoverForm,
-	"POST /{account}/recover":             (*visit).startRecovery,
-	"GET /{account}/recover/{id}":         (*visit).recoveryPage,
-	"POST /{account}/recover/{id}/cancel": (*visit).cancelRecovery,
+	"GET /{account}/recover":              {0, (*visit).recoverForm},
+	"POST /{account}/recover":             {Replay, (*visit).startRecovery},
+	"GET /{account}/recover/{id}":         {0, (*visit).recoveryPage},
+	"POST /{account}/recover/{id}/cancel": {Replay, (*visit).cancelRecovery},
 
-	"GET /{account}/types": (*visit).typeList,
+	"GET /{account}/types": {0, (*visit).typeList},
 }
 
 // contentPolicy allows the handler's own style sheet, script and forms, and nothing
@@ -182,32 +188,34 @@ func toFolder(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusSeeOther)
 }
 
-// visitor authorises a request and lets a page answer it.
-func (d *Dashboard) visitor(page func(*visit) error) http.Handler {
+// visitor authorises a request and lets a page answer it. The body, which is bounded
+// for the AuthorizeFunc too, is read by the page: once the visitor may send it.
+func (d *Dashboard) visitor(page route) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
 		access, err := d.authorize(r)
 		if err != nil || len(access.Accounts) == 0 {
 			d.opts.Denied(w, r, err)
 			return
 		}
 		v := &visit{d: d, w: w, r: r, access: access}
-		r.Body = http.MaxBytesReader(w, r.Body, maxForm)
-		if err := v.enter(); err != nil {
+		if err := v.enter(page.right); err != nil {
 			v.fail(err)
 			return
 		}
-		if err := page(v); err != nil {
+		if err := page.do(v); err != nil {
 			v.fail(err)
 		}
 	})
 }
 
-// enter finds the account that the path names. One that the visitor has not been
-// granted is not found.
-func (v *visit) enter() error {
+// enter finds the account that the path names, checks the visitor's right there and
+// reads the query. An account that they have not been granted is not found.
+func (v *visit) enter(right Rights) (err error) {
 	segment := v.r.PathValue("account")
 	if segment == "" {
-		return nil
+		v.query, err = v.readQuery()
+		return err
 	}
 	scope, ok := desk.ParseSegment(segment)
 	if !ok {
@@ -218,5 +226,9 @@ func (v *visit) enter() error {
 	}
 	v.segment = segment
 	v.Desk = v.d.office.Desk(v.access.Actor, scope, desk.Right(v.account.Rights))
-	return nil
+	if v.account.Rights&right != right {
+		return desk.ErrForbidden
+	}
+	v.query, err = v.readQuery()
+	return err
 }

@@ -105,7 +105,7 @@ func (v *visit) endpointChoice(states ...store.EndpointState) (endpointChoice, e
 }
 
 func (v *visit) deliveryList() error {
-	ctx, q := v.r.Context(), v.r.URL.Query()
+	ctx, q := v.r.Context(), v.query
 	l := deliveryLog{Filter: v.filter(q), States: stateNames, Types: v.d.office.EventTypes(), Done: done[q.Get("done")]}
 	var err error
 	if l.Endpoints, err = v.endpointChoice(store.Enabled, store.Disabled, store.Deleted); err != nil {
@@ -193,7 +193,7 @@ func (v *visit) deliveryPage() error {
 	if err != nil {
 		return err
 	}
-	view := deliveryView{Delivery: d, Done: done[v.r.URL.Query().Get("done")]}
+	view := deliveryView{Delivery: d, Done: done[v.query.Get("done")]}
 	if view.Event, err = v.Event(ctx, d.EventID); err != nil {
 		return err
 	}

@@ -43,7 +43,7 @@ func (v *visit) endpointPage() error {
 	if err != nil {
 		return err
 	}
-	view := endpointView{Endpoint: ep, Examples: v.d.office.EventTypes(), Done: done[v.r.URL.Query().Get("done")]}
+	view := endpointView{Endpoint: ep, Examples: v.d.office.EventTypes(), Done: done[v.query.Get("done")]}
 	activity, err := v.Activity(ctx, []string{id}, activityOf)
 	if err != nil {
 		return err

@@ -6,7 +6,6 @@ import (
 	"net/url"
 	"strings"
 
-	"github.com/hookpost/hookpost/dashboard/internal/desk"
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
 )
@@ -69,9 +68,19 @@ func (v *visit) fill(form url.Values) (*endpointForm, []string) {
 	return f, selection
 }
 
+// again is the panel for another try. Of what is much too long the beginning is kept.
+func (f *endpointForm) again() *endpointForm {
+	f.URL, f.Description = f.URL[:min(len(f.URL), maxAgain)], f.Description[:min(len(f.Description), maxAgain)]
+	return f
+}
+
+// maxAgain is how much of a field is shown again, in bytes: more than the sender
+// accepts.
+const maxAgain = 4 << 10
+
 // panel shows a panel over the list.
 func (v *visit) panel(status int, template, title string, panel any) error {
-	l, err := v.list(v.r.URL.Query())
+	l, err := v.list(v.query)
 	if err != nil {
 		return err
 	}
@@ -81,9 +90,6 @@ func (v *visit) panel(status int, template, title string, panel any) error {
 }
 
 func (v *visit) newEndpoint() error {
-	if !v.Can(desk.Manage) {
-		return desk.ErrForbidden
-	}
 	return v.panel(http.StatusOK, "endpointform.html", "Add endpoint", &endpointForm{Picker: newPicker(v.d.office.EventTypes(), nil)})
 }
 
@@ -102,9 +108,6 @@ func (v *visit) createEndpoint() error {
 	if err != nil {
 		return err
 	}
-	if !v.Can(desk.Manage) {
-		return desk.ErrForbidden
-	}
 	f, selection := v.fill(form)
 	if !f.Wrong() {
 		ep, secret, err := v.CreateEndpoint(v.r.Context(), sender.EndpointSpec{URL: f.URL, EventTypes: selection, Description: f.Description})
@@ -115,13 +118,10 @@ func (v *visit) createEndpoint() error {
 			return err
 		}
 	}
-	return v.panel(http.StatusUnprocessableEntity, "endpointform.html", "Add endpoint", f)
+	return v.panel(http.StatusUnprocessableEntity, "endpointform.html", "Add endpoint", f.again())
 }
 
 func (v *visit) editEndpoint() error {
-	if !v.Can(desk.Manage) {
-		return desk.ErrForbidden
-	}
 	ep, err := v.Endpoint(v.r.Context(), v.r.PathValue("id"))
 	if err != nil {
 		return err
@@ -138,9 +138,6 @@ func (v *visit) saveEndpoint() error {
 	if err != nil {
 		return err
 	}
-	if !v.Can(desk.Manage) {
-		return desk.ErrForbidden
-	}
 	id := v.r.PathValue("id")
 	if _, err := v.Endpoint(v.r.Context(), id); err != nil {
 		return err
@@ -156,5 +153,5 @@ func (v *visit) saveEndpoint() error {
 			return err
 		}
 	}
-	return v.panel(http.StatusUnprocessableEntity, "endpointform.html", "Edit webhook", f)
+	return v.panel(http.StatusUnprocessableEntity, "endpointform.html", "Edit webhook", f.again())
 }

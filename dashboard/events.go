@@ -23,7 +23,7 @@ type eventLog struct {
 }
 
 func (v *visit) eventList() error {
-	ctx, q := v.r.Context(), v.r.URL.Query()
+	ctx, q := v.r.Context(), v.query
 	l := eventLog{Filter: v.filter(q), Types: v.d.office.EventTypes()}
 	f := l.Filter
 	switch before, _ := strconv.ParseInt(q.Get("before"), 10, 64); {
@@ -63,7 +63,7 @@ func (v *visit) eventPage() error {
 	if err != nil {
 		return err
 	}
-	view := eventView{Event: ev, Body: show(ev.Body), Asked: v.r.URL.Query().Get("why")}
+	view := eventView{Event: ev, Body: show(ev.Body), Asked: v.query.Get("why")}
 	view.Event.Body = nil
 	list, err := v.Deliveries(ctx, store.DeliveryQuery{EventID: ev.ID, Limit: pageRows + 1})
 	if err != nil {

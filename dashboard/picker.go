@@ -1,6 +1,7 @@
 package dashboard
 
 import (
+	"maps"
 	"net/url"
 	"slices"
 	"strings"
@@ -54,31 +55,58 @@ func (p picker) HasAdvanced() bool {
 // newPicker shows a selection in the catalogue.
 func newPicker(catalogue []sender.EventType, selection []string) picker {
 	p := picker{All: slices.Contains(selection, "*"), Free: len(catalogue) == 0}
-	if p.Free {
-		p.Text = strings.Join(slices.DeleteFunc(slices.Clone(selection), func(s string) bool { return s == "*" }), "\n")
-		return p
-	}
-	known := make(map[string]bool, len(catalogue))
+	left := setOf(selection) // what is not in the catalogue
+	delete(left, "*")
+	selected := maps.Clone(left)
+	places := make(map[string]int) // of groups in their section, by key
 	for _, t := range catalogue {
-		known[t.Name] = true
-		section, key := &p.Advanced, "advanced:"+t.Resource
+		delete(left, t.Name)
+		section, key := &p.Advanced, groupKey(t)
 		if t.Recommended {
-			section, key = &p.Recommended, "recommended:"+t.Resource
+			section = &p.Recommended
 		}
-		i := slices.IndexFunc(*section, func(g group) bool { return g.Key == key })
-		if i < 0 {
+		i, found := places[key]
+		if !found {
 			i = len(*section)
+			places[key] = i
 			*section = append(*section, group{Key: key, Resource: t.Resource})
 		}
 		g := &(*section)[i]
-		g.Types = append(g.Types, choice{t, slices.Contains(selection, t.Name)})
+		g.Types = append(g.Types, choice{t, selected[t.Name]})
 	}
 	for _, s := range selection {
-		if s != "*" && !known[s] {
+		// What nobody can select is not offered again.
+		if left[s] && len(s) <= maxOther && len(p.Others) < maxOthers {
 			p.Others = append(p.Others, s)
 		}
 	}
+	if p.Free {
+		p.Text, p.Others = strings.Join(p.Others, "\n"), nil
+	}
 	return p
+}
+
+// maxOthers is how many types besides the catalogue are offered, and maxOther how
+// long they are, in bytes: as much as the sender accepts.
+const (
+	maxOthers = 1000
+	maxOther  = 255
+)
+
+// groupKey is the value that selects a type's group.
+func groupKey(t sender.EventType) string {
+	if t.Recommended {
+		return "recommended:" + t.Resource
+	}
+	return "advanced:" + t.Resource
+}
+
+func setOf(list []string) map[string]bool {
+	set := make(map[string]bool, len(list))
+	for _, s := range list {
+		set[s] = true
+	}
+	return set
 }
 
 // picked is the selection that a form says: all, or what is ticked and the groups
@@ -88,8 +116,10 @@ func picked(catalogue []sender.EventType, form url.Values) []string {
 		return []string{"*"}
 	}
 	var selection []string
+	seen := map[string]bool{}
 	add := func(s string) {
-		if s = strings.TrimSpace(s); s != "" && !slices.Contains(selection, s) {
+		if s = strings.TrimSpace(s); s != "" && !seen[s] {
+			seen[s] = true
 			selection = append(selection, s)
 		}
 	}
@@ -99,13 +129,11 @@ func picked(catalogue []sender.EventType, form url.Values) []string {
 		}
 		return selection
 	}
-	p := newPicker(catalogue, nil)
-	for _, section := range [][]group{p.Recommended, p.Advanced} {
-		for _, g := range section {
-			for _, c := range g.Types {
-				if slices.Contains(form["type"], c.Name) || slices.Contains(form["group"], g.Key) {
-					add(c.Name)
-				}
+	types, groups := setOf(form["type"]), setOf(form["group"])
+	for _, recommended := range []bool{true, false} {
+		for _, t := range catalogue {
+			if t.Recommended == recommended && (types[t.Name] || groups[groupKey(t)]) {
+				add(t.Name)
 			}
 		}
 	}

@@ -1,8 +1,10 @@
 package dashboard
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"strings"
@@ -14,8 +16,10 @@ import (
 )
 
 const (
-	maxForm  = 1 << 20 // bytes of a form
-	pageRows = 50
+	maxForm   = 512 << 10 // bytes of a form; a selection of 1000 event types has half of that
+	maxQuery  = 16 << 10  // bytes of a query
+	maxFields = 4096      // of a form
+	pageRows  = 50
 	// lookRows bounds how much of the log a page looks through for what its filters
 	// let pass.
 	lookRows = 1000
@@ -30,6 +34,7 @@ type visit struct {
 	access     Access
 	account    Account
 	segment    string
+	query      url.Values
 }
 
 // problem is an error with words for the visitor.
@@ -58,7 +63,7 @@ func explain(err error) *problem {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &tooLarge):
-		return &problem{http.StatusRequestEntityTooLarge, "Too much", "The form is larger than 1 MiB."}
+		return &problem{http.StatusRequestEntityTooLarge, "Too much", "The form is larger than 512 KiB."}
 	case errors.Is(err, store.ErrNotFound):
 		return &problem{http.StatusNotFound, "Not found", "There is no such thing here. It may have been pruned from the log, or belong to another account or mode."}
 	case errors.Is(err, desk.ErrForbidden):
@@ -109,17 +114,46 @@ func (v *visit) redirect(format string, args ...any) error {
 	return nil
 }
 
+// readQuery reads the query. It may hold what is shown again, so that it is bounded.
+func (v *visit) readQuery() (url.Values, error) {
+	raw := v.r.URL.RawQuery
+	if len(raw) > maxQuery {
+		return nil, &problem{http.StatusRequestURITooLong, "Too much", "The address is longer than 16 KiB."}
+	}
+	q, _ := url.ParseQuery(raw) // what can't be read is left out
+	return q, nil
+}
+
 // form reads the fields of a POST.
 func (v *visit) form() (url.Values, error) {
-	if err := v.r.ParseForm(); err != nil {
-		var tooLarge *http.MaxBytesError
-		if errors.As(err, &tooLarge) {
+	unreadable := &problem{http.StatusBadRequest, "Not acceptable", "The form can't be read."}
+	if v.r.PostForm == nil { // the AuthorizeFunc has not read it
+		b, err := io.ReadAll(v.r.Body)
+		if tooLarge := (*http.MaxBytesError)(nil); errors.As(err, &tooLarge) {
 			return nil, err
 		}
-		return nil, &problem{http.StatusBadRequest, "Not acceptable", "The form can't be read."}
+		if err != nil {
+			return nil, unreadable
+		}
+		if bytes.Count(b, []byte("&")) >= maxFields {
+			return nil, tooManyFields
+		}
+		v.r.Body = io.NopCloser(bytes.NewReader(b))
+	}
+	if err := v.r.ParseForm(); err != nil {
+		return nil, unreadable
+	}
+	n := 0
+	for _, values := range v.r.PostForm {
+		n += len(values)
+	}
+	if n > maxFields {
+		return nil, tooManyFields
 	}
 	return v.r.PostForm, nil
 }
+
+var tooManyFields = &problem{http.StatusRequestEntityTooLarge, "Too much", fmt.Sprintf("The form has more than %d fields.", maxFields)}
 
 // deliveryID is the one in the path.
 func (v *visit) deliveryID() (store.DeliveryID, error) {
