@@ -44,6 +44,7 @@ var arrows = map[string][]string{
 		"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv", "go.opentelemetry.io/otel/trace",
 	},
 	"internal/netguard": {},
+	"internal/pgproxy":  {},
 	"internal/pgserver": {},
 	"internal/project":  {},
 }
@@ -51,7 +52,7 @@ var arrows = map[string][]string{
 // forTests are internal packages that only tests import, with what they may import
 // besides what their owner may.
 var forTests = map[string][]string{
-	"store/postgres/internal/pgtest": {"internal/pgserver"},
+	"store/postgres/internal/pgtest": {"internal/pgproxy", "internal/pgserver"},
 }
 
 // modulesOfTheirOwn import what they like: nobody links them.
