@@ -19,7 +19,8 @@ import (
 // here, whatever the environment says.
 type Egress struct {
 	// Allow permits addresses that are not public, such as 127.0.0.0/8 while
-	// developing. The addresses at which clouds hand out credentials stay forbidden.
+	// developing. The addresses at which clouds hand out credentials stay forbidden,
+	// and so does every IPv6 form of them.
 	Allow []netip.Prefix
 
 	// Ports, unless empty, are the only ones permitted. Default: 80, 443, 8080, 8443
@@ -33,7 +34,9 @@ type Egress struct {
 	Only []string
 
 	// NAT64 judges an address in 64:ff9b::/96 by the IPv4 address inside it, for
-	// networks that reach IPv4 through DNS64. Default: they are forbidden.
+	// networks that reach IPv4 through DNS64. Default: they are forbidden. A network
+	// that translates under a prefix of its own must keep its translator from private
+	// IPv4 addresses, because such a prefix looks like any other.
 	NAT64 bool
 
 	// Resolver looks up hosts. Default: net.DefaultResolver.

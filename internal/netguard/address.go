@@ -68,34 +68,9 @@ func denials(pairs ...string) []denial {
 	return list
 }
 
-// metadata lists the addresses on which clouds answer any local process with
-// credentials or configuration. No prefix of an operator covers them.
-var metadata = map[netip.Addr]bool{
-	netip.MustParseAddr("169.254.169.254"):    true, // AWS, Azure, Google, Oracle, DigitalOcean and others
-	netip.MustParseAddr("169.254.170.2"):      true, // AWS: ECS task credentials
-	netip.MustParseAddr("169.254.170.23"):     true, // AWS: EKS pod identity
-	netip.MustParseAddr("169.254.0.23"):       true, // Tencent
-	netip.MustParseAddr("169.254.10.10"):      true, // Tencent
-	netip.MustParseAddr("169.254.42.42"):      true, // Scaleway
-	netip.MustParseAddr("100.100.100.200"):    true, // Alibaba
-	netip.MustParseAddr("168.63.129.16"):      true, // Azure WireServer, in a public range
-	netip.MustParseAddr("192.0.0.192"):        true, // Oracle Classic
-	netip.MustParseAddr("fd00:ec2::254"):      true, // AWS
-	netip.MustParseAddr("fd00:ec2::23"):       true, // AWS: EKS pod identity
-	netip.MustParseAddr("fd20:ce::254"):       true, // Google
-	netip.MustParseAddr("fd00:42::42"):        true, // Scaleway
-	netip.MustParseAddr("fe80::a9fe:a9fe"):    true, // OpenStack
-	netip.MustParseAddr("fd00:c1::a9fe:a9fe"): true, // Oracle
-}
-
 var (
 	globalUnicast = netip.MustParsePrefix("2000::/3")
 	nat64         = netip.MustParsePrefix("64:ff9b::/96")
-	nat64Local    = netip.MustParsePrefix("64:ff9b:1::/48")
-	sixToFour     = netip.MustParsePrefix("2002::/16")
-	teredo        = netip.MustParsePrefix("2001::/32")
-	compatible    = netip.MustParsePrefix("::/96")
-	translated    = netip.MustParsePrefix("::ffff:0:0:0/96")
 )
 
 // forbids returns why addr must not be dialled, or "".
@@ -108,12 +83,11 @@ func (p *Policy) forbids(addr netip.Addr) string {
 		return "an address with a zone"
 	}
 	addr = addr.Unmap()
-	inner, embeds := embeddedIPv4(addr)
-	if metadata[addr] || embeds && metadata[inner] {
+	if leadsToMetadata(addr) {
 		return metadataReason
 	}
 	if p.NAT64 && nat64.Contains(addr) {
-		return p.forbids(inner)
+		return p.forbids(ipv4At(addr.As16(), 12))
 	}
 	if p.allows(addr) {
 		return ""
@@ -125,6 +99,9 @@ func (p *Policy) forbids(addr netip.Addr) string {
 	}
 	if addr.Is6() && !globalUnicast.Contains(addr) {
 		return publicReason
+	}
+	if inner, ok := isatapIPv4(addr); ok && p.forbids(inner) != "" {
+		return embeddedReason
 	}
 	return ""
 }
@@ -141,28 +118,4 @@ func (p *Policy) allows(addr netip.Addr) bool {
 		}
 	}
 	return false
-}
-
-// embeddedIPv4 returns the IPv4 address that a translator or tunnel reads from
-// an IPv6 address.
-func embeddedIPv4(addr netip.Addr) (netip.Addr, bool) {
-	if !addr.Is6() {
-		return netip.Addr{}, false
-	}
-	b := addr.As16()
-	at := -1
-	switch {
-	case teredo.Contains(addr): // the client's address, every bit inverted
-		return netip.AddrFrom4([4]byte{^b[12], ^b[13], ^b[14], ^b[15]}), true
-	case nat64.Contains(addr), nat64Local.Contains(addr), compatible.Contains(addr), translated.Contains(addr):
-		at = 12
-	case sixToFour.Contains(addr):
-		at = 2
-	case b[8]&^2 == 0 && b[9] == 0 && b[10] == 0x5e && b[11] == 0xfe: // ISATAP, RFC 5214
-		at = 12
-	}
-	if at < 0 {
-		return netip.Addr{}, false
-	}
-	return netip.AddrFrom4([4]byte(b[at : at+4])), true
 }

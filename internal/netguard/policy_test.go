@@ -57,22 +57,6 @@ func TestCheck(t *testing.T) {
 	require.ErrorIs(t, (*Policy)(nil).Check(netip.Addr{}), ErrBlocked)
 }
 
-// No prefix opens a metadata service, in none of the forms that lead to it.
-func TestMetadataIsNeverAllowed(t *testing.T) {
-	everything := &Policy{Allow: prefixes("0.0.0.0/0", "::/0", "169.254.169.254/32"), NAT64: true}
-	for addr := range metadata {
-		require.ErrorIs(t, everything.Check(addr), ErrBlocked, addr)
-	}
-	for _, s := range []string{
-		"::ffff:169.254.169.254", "::a9fe:a9fe", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe",
-		"2002:a9fe:a9fe::1", "::5efe:a9fe:a9fe", "2600::5efe:a9fe:a9fe", "2600::200:5efe:a9fe:a9fe",
-		"::ffff:0:a9fe:a9fe", "2001::5601:5601",
-	} {
-		require.ErrorIs(t, everything.Check(netip.MustParseAddr(s)), ErrBlocked, s)
-	}
-	require.NoError(t, everything.Check(netip.MustParseAddr("169.254.1.1")))
-}
-
 func TestCheckPort(t *testing.T) {
 	public, local := netip.MustParseAddr("93.184.216.34"), netip.MustParseAddr("::ffff:127.0.0.1")
 	dev := Policy{Allow: prefixes("127.0.0.0/8")}
