@@ -79,6 +79,7 @@ func TestEndpointLifecycle(t *testing.T) {
 			{url.Values{}, []string{"Enter the URL of your endpoint", "Select at least one event."}},
 			{url.Values{"url": {"example.com/hooks"}, "type": {"payout.paid"}}, []string{"This URL is not absolute; begin with https://."}},
 			{url.Values{"url": {"ftp://example.com"}, "type": {"payout.paid"}}, []string{"only http and https are possible"}},
+			{url.Values{"url": {"https://example.com:5432/hooks"}, "type": {"payout.paid"}}, []string{"This URL can't be called: port 5432 is usually PostgreSQL."}},
 			{url.Values{"url": {"https://example.com"}, "type": {"payout.gone"}}, []string{`Element`, "payout.gone"}[1:]},
 			{url.Values{"url": {"https://example.com"}, "all": {"1"}, "description": {strings.Repeat("x", 1001)}}, []string{"The description has 1001 bytes, more than 1000."}},
 		} {

@@ -24,8 +24,8 @@ type Egress struct {
 	Allow []netip.Prefix
 
 	// Ports, unless empty, are the only ones permitted. Default: 80, 443, 8080, 8443
-	// and all above 1023 except those of well-known services such as databases;
-	// inside Allow these too.
+	// and all above 1023 except those of well-known services such as databases and
+	// the bad ports of the Fetch standard; inside Allow these too.
 	Ports []uint16
 
 	// Only, unless empty, names the only hosts that requests go to, which keeps a

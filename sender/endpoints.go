@@ -28,7 +28,10 @@ const (
 // required.
 type EndpointSpec struct {
 	// URL is absolute, http or https, without userinfo and fragment. Its shape is
-	// checked, not whether it answers. One endpoint per URL, tenant and mode.
+	// checked, and that HTTP.Egress does not forbid it whatever a lookup would say;
+	// not whether it answers. A port is judged with a host name only if Egress.Allow
+	// is empty, because the name may lead into an allowed network. In test mode
+	// loopback is accepted on every port. One endpoint per URL, tenant and mode.
 	URL string
 	// EventTypes is the selection: exact types, "payment.*" for everything below
 	// payment, or "*" for all, future ones included.
@@ -63,7 +66,7 @@ type EndpointSpec struct {
 }
 
 // EndpointEdit changes an endpoint; nil fields stay as they are. The secret stays
-// whatever changes.
+// whatever changes. A URL that the endpoint has already is not judged again.
 type EndpointEdit struct {
 	URL         *string
 	EventTypes  []string
@@ -97,7 +100,7 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 	ep := store.Endpoint{
 		Scope: t.scope,
 		Config: store.Config{
-			URL: spec.URL, EventTypes: slices.Clone(spec.EventTypes), State: store.Enabled,
+			EventTypes: slices.Clone(spec.EventTypes), State: store.Enabled,
 			Schedule: spec.Schedule, Schemes: slices.Clone(spec.Schemes), Timeout: spec.Timeout,
 			Description: spec.Description, Metadata: maps.Clone(spec.Metadata),
 		},
@@ -116,6 +119,9 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 		return none(err)
 	}
 	if err := s.cfg.setHeaders(&ep, spec.Headers); err != nil {
+		return none(err)
+	}
+	if err := s.setURL(&ep, spec.URL); err != nil {
 		return none(err)
 	}
 	if err := s.checkEndpoint(&ep); err != nil {
@@ -175,7 +181,9 @@ func (t *Tenant) EditEndpoint(ctx context.Context, id string, edit EndpointEdit)
 	}
 	return t.change(ctx, id, action, func(ep *store.Endpoint) (bool, error) {
 		if edit.URL != nil {
-			ep.URL = *edit.URL
+			if err := t.sender.setURL(ep, *edit.URL); err != nil {
+				return false, err
+			}
 		}
 		if edit.EventTypes != nil {
 			if err := t.sender.cfg.catalogue.check(edit.EventTypes, ep.EventTypes); err != nil {
@@ -385,13 +393,26 @@ func (s *Sender) checkSchemes(ctx context.Context, ep *store.Endpoint) error {
 	return nil
 }
 
-// checkEndpoint checks what people set, and normalises the URL.
-func (s *Sender) checkEndpoint(ep *store.Endpoint) error {
-	u, err := parseEndpointURL(ep.URL, urlRules{requireHTTPS: s.cfg.RequireHTTPS, mode: ep.Mode, policy: s.poster.policy})
+// setURL gives an endpoint a URL. One that the endpoint has already, in whatever
+// spelling, was judged when it was set: forms send all fields, and rules that became
+// stricter since must not stand in the way of the others.
+func (s *Sender) setURL(ep *store.Endpoint, raw string) error {
+	if raw == ep.URL && raw != "" {
+		return nil
+	}
+	if u, err := parseEndpointURL(raw, urlRules{}); err == nil && u.text == ep.URL {
+		return nil
+	}
+	u, err := parseEndpointURL(raw, urlRules{requireHTTPS: s.cfg.RequireHTTPS, mode: ep.Mode, policy: s.poster.policy})
 	if err != nil {
 		return err
 	}
 	ep.URL, ep.URLKey = u.text, u.key
+	return nil
+}
+
+// checkEndpoint checks what people set, but for the URL.
+func (s *Sender) checkEndpoint(ep *store.Endpoint) error {
 	if err := validSelection(ep.EventTypes); err != nil {
 		return err
 	}

@@ -3,6 +3,8 @@ package sender_test
 import (
 	"context"
 	"fmt"
+	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,6 +16,7 @@ import (
 	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/store"
 	"github.com/hookpost/hookpost/store/keyring"
+	"github.com/hookpost/hookpost/store/memory"
 	"github.com/hookpost/hookpost/verifier"
 )
 
@@ -208,6 +211,53 @@ func TestEditOneFieldAtATime(t *testing.T) {
 		edit(sender.EndpointEdit{Description: ptr("")})
 		edit(sender.EndpointEdit{})
 	})
+}
+
+// Rules that became stricter do not stand in the way of an edit of something else.
+func TestEditDoesNotJudgeAnUnchangedURL(t *testing.T) {
+	for _, raw := range []string{
+		"http://shop.example/hook", "https://shop.example:5432/hook", "https://10.1.2.3/hook", "https://localhost:3000/hook", "https://127.0.0.1:22/hook",
+		"https://shop.example:22/f\u00fcr?a=1",
+	} {
+		t.Run(raw, func(t *testing.T) {
+			st := memory.New()
+			everything := []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+			lenient := newQuietOn(t, st, &sender.Options{HTTP: sender.HTTPOptions{Egress: sender.Egress{Allow: everything, Ports: []uint16{80, 443, 3000, 5432, 22}}}})
+			strict := newQuietOn(t, st, &sender.Options{RequireHTTPS: true})
+			spec := sender.EndpointSpec{URL: raw, EventTypes: []string{"*"}, NoTestEvent: true}
+			ep, _, err := lenient.CreateEndpoint(t.Context(), spec)
+			require.NoError(t, err)
+			_, _, err = strict.For("other", store.Live).CreateEndpoint(t.Context(), spec)
+			require.ErrorIs(t, err, sender.ErrInvalidURL)
+
+			for _, edit := range []sender.EndpointEdit{
+				{Description: ptr("text")},
+				{EventTypes: []string{"push"}},
+				{URL: &ep.URL, Description: ptr("as a form sends it")},
+				{URL: &raw, Description: ptr("as it was given once")},
+				{URL: ptr(strings.Replace(strings.Replace(ep.URL, "http", "HTTP", 1), "shop.example", "Shop.Example", 1)), Description: ptr("in another spelling")},
+			} {
+				edited, err := strict.EditEndpoint(t.Context(), ep.ID, edit)
+				require.NoError(t, err)
+				require.Equal(t, ep.URL, edited.URL)
+				require.Equal(t, ep.URLKey, edited.URLKey)
+				if edit.Description != nil {
+					require.Equal(t, *edit.Description, edited.Description)
+				}
+			}
+			_, err = strict.DisableEndpoint(t.Context(), ep.ID, "")
+			require.NoError(t, err)
+			_, err = strict.EnableEndpoint(t.Context(), ep.ID)
+			require.NoError(t, err)
+
+			_, err = strict.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{URL: ptr(ep.URL + "x")})
+			require.ErrorIs(t, err, sender.ErrInvalidURL, "another URL is judged")
+			moved, err := strict.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{URL: ptr("https://shop.example/hook")})
+			require.NoError(t, err)
+			_, err = strict.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{URL: &ep.URL})
+			require.ErrorIs(t, err, sender.ErrInvalidURL, "and so is the way back from %s", moved.URL)
+		})
+	}
 }
 
 // The sender's other processes learn of a change within a second; here it counts

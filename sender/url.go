@@ -40,9 +40,10 @@ func (e *URLError) Is(target error) bool { return target == ErrInvalidURL }
 // urlRules say which well-formed URLs are acceptable.
 type urlRules struct {
 	requireHTTPS bool
-	// mode decides about hosts that are known to be forbidden without a lookup:
-	// Live refuses them. Test accepts loopback, where attempts then fail as blocked
-	// unless the policy allows it. The zero mode leaves all of them to the dialler.
+	// mode decides about hosts and ports that are known to be forbidden without a
+	// lookup: Live refuses them. Test accepts loopback on every port, where attempts
+	// then fail as blocked unless the policy allows it. The zero mode leaves all of
+	// them to the dialler.
 	mode   store.Mode
 	policy *netguard.Policy
 }
@@ -122,10 +123,14 @@ func parseEndpointURL(raw string, rules urlRules) (endpointURL, error) {
 	return out, nil
 }
 
-// checkHost refuses what the policy forbids whatever a lookup would say.
+// checkHost refuses what the policy forbids whatever a lookup would say. A name may
+// lead into a prefix that the policy allows, where more ports are permitted.
 func (r *urlRules) checkHost(host string, port uint16, scheme string) error {
 	if r.mode == 0 || r.policy == nil {
 		return nil
+	}
+	if port == 0 {
+		port = defaultPort(scheme)
 	}
 	addr, err := netip.ParseAddr(host)
 	isAddr := err == nil
@@ -142,13 +147,13 @@ func (r *urlRules) checkHost(host string, port uint16, scheme string) error {
 		}
 	}
 	if !isAddr {
-		return nil
+		if len(r.policy.Allow) > 0 {
+			return nil
+		}
+		return r.policy.CheckPort(netip.Addr{}, port)
 	}
 	if err := r.policy.Check(addr); err != nil {
 		return err
-	}
-	if port == 0 {
-		port = defaultPort(scheme)
 	}
 	return r.policy.CheckPort(addr, port)
 }

@@ -79,6 +79,24 @@ func TestEndpointURLByMode(t *testing.T) {
 		{"http://[fe80::1]/", nil, false, false},
 		{"http://1.1.1.1:25/", nil, false, false},
 		{"http://internal.example/", nil, true, true},
+		{"http://customer.example:22/", nil, false, false},
+		{"http://customer.example:5432/", nil, false, false},
+		{"http://customer.example:10080/", nil, false, false},
+		{"http://customer.example.:6379/", nil, false, false},
+		{"http://bücher.example:25/", nil, false, false},
+		{"https://customer.example:80/", nil, true, true},
+		{"http://customer.example:443/", nil, true, true},
+		{"http://customer.example:3000/", nil, true, true},
+		{"http://customer.example:65535/", nil, true, true},
+		{"http://customer.example:5432/", private, true, true}, // may lead there
+		{"http://customer.example:22/", private, true, true},
+		{"http://1.1.1.1:5432/", private, false, false},
+		{"http://10.0.0.1:5432/", private, true, true},
+		{"http://localhost:5432/", nil, false, true},
+		{"http://db.localhost:22/", nil, false, true},
+		{"http://127.0.0.1:6000/", nil, false, true},
+		{"http://[::1]:10080/", nil, false, true},
+		{"http://localhost:5432/", loopback, true, true},
 	} {
 		for mode, want := range map[store.Mode]bool{store.Live: tc.live, store.Test: tc.test} {
 			_, err := parseEndpointURL(tc.raw, urlRules{mode: mode, policy: &netguard.Policy{Allow: tc.allow}})
@@ -89,8 +107,19 @@ func TestEndpointURLByMode(t *testing.T) {
 			}
 		}
 	}
-	_, err := parseEndpointURL("http://10.0.0.1/", urlRules{})
-	require.NoError(t, err, "without a mode the dialler decides")
+	for _, raw := range []string{"http://10.0.0.1/", "http://customer.example:22/"} {
+		_, err := parseEndpointURL(raw, urlRules{})
+		require.NoError(t, err, "without a mode the dialler decides")
+	}
+	only := &netguard.Policy{Ports: []uint16{443, 2525}}
+	for raw, want := range map[string]bool{
+		"https://customer.example/": true, "https://customer.example:2525/": true, "http://customer.example/": false, "https://customer.example:8443/": false,
+	} {
+		_, err := parseEndpointURL(raw, urlRules{mode: store.Live, policy: only})
+		require.Equal(t, want, err == nil, raw)
+	}
+	_, err := parseEndpointURL("https://customer.example:5432/hook?token=1", urlRules{mode: store.Live, policy: &netguard.Policy{}})
+	require.EqualError(t, err, `sender: endpoint URL "https://customer.example:5432/hook" can't be called: port 5432 is usually PostgreSQL`)
 }
 
 func TestRequireHTTPS(t *testing.T) {

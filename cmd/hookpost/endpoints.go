@@ -234,10 +234,6 @@ func editEndpoint(c *call) func(context.Context) error {
 			return err
 		}
 		o := e.options(&before)
-		if edit.URL == nil {
-			// The application has accepted the URL, by rules of its own.
-			o.HTTP.Egress.Allow = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
-		}
 		return src.use(ctx, c, o, func(t *sender.Tenant) error {
 			ep, err := t.EditEndpoint(asActor(ctx, e.actor), c.args[0], edit)
 			if errors.Is(err, store.ErrDuplicateURL) {

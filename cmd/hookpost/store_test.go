@@ -418,6 +418,13 @@ func TestEndpointOfTheApplication(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, st.Close())
 
+	// An edit of something else does not judge the URL by this command's own Egress.
+	const inside = "https://db.example:5432/hook"
+	inner := s.id(t, "id", "endpoints", "create", inside, "--events", "*", "--allow", "10.0.0.0/8")
+	s.must(t, "endpoints", "edit", inner, "--description", "inside")
+	s.must(t, "endpoints", "edit", inner, "--description", "still inside", "--url", inside)
+	require.Equal(t, inside, s.id(t, "url", "endpoints", "show", inner))
+
 	s.must(t, "endpoints", "edit", ep.ID, "--description", "the shop")
 	shown := s.must(t, "endpoints", "show", ep.ID)
 	require.Regexp(t, `timeout +20s\n`, shown)

@@ -8,12 +8,15 @@ import (
 
 // servicePorts are ports above 1023 on which something other than a web server
 // usually listens. A POST to one of them reaches software that may act on a line
-// it finds in the body, which the sender of the event chooses.
+// it finds in the body, which the sender of the event chooses. Among them are the bad
+// ports of the Fetch standard.
 var servicePorts = map[uint16]string{
 	1080:  "SOCKS",
 	1433:  "SQL Server",
 	1434:  "SQL Server",
 	1521:  "Oracle Database",
+	1719:  "H.323",
+	1720:  "H.323",
 	1723:  "PPTP",
 	1883:  "MQTT",
 	2049:  "NFS",
@@ -28,6 +31,9 @@ var servicePorts = map[uint16]string{
 	3269:  "Active Directory",
 	3306:  "MySQL",
 	3389:  "remote desktop",
+	3659:  "SASL",
+	4045:  "an NFS lock manager",
+	4190:  "Sieve",
 	4222:  "NATS",
 	4369:  "Erlang port mapper",
 	4505:  "Salt",
@@ -35,6 +41,8 @@ var servicePorts = map[uint16]string{
 	4646:  "Nomad",
 	4647:  "Nomad",
 	4648:  "Nomad",
+	5060:  "SIP",
+	5061:  "SIP",
 	5432:  "PostgreSQL",
 	5439:  "Redshift",
 	5555:  "Android debug bridge",
@@ -53,7 +61,14 @@ var servicePorts = map[uint16]string{
 	6380:  "Redis",
 	6432:  "PgBouncer",
 	6443:  "Kubernetes",
+	6566:  "a scanner",
+	6665:  "IRC",
+	6666:  "IRC",
 	6667:  "IRC",
+	6668:  "IRC",
+	6669:  "IRC",
+	6679:  "IRC",
+	6697:  "IRC",
 	7199:  "Cassandra",
 	7474:  "Neo4j",
 	7687:  "Neo4j",
@@ -72,6 +87,7 @@ var servicePorts = map[uint16]string{
 	9200:  "Elasticsearch",
 	9300:  "Elasticsearch",
 	9418:  "git",
+	10080: "Amanda",
 	10250: "Kubernetes",
 	10255: "Kubernetes",
 	11211: "memcached",
