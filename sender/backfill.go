@@ -89,7 +89,11 @@ func (t *Tenant) backFill(ctx context.Context, m *Missed, limit int, next func(n
 		}
 		n := len(events)
 		if n > 0 && !m.DryRun {
-			if n, err = st.BackFill(ctx, t.scope, m.EndpointID, events); err != nil {
+			err := insist(ctx, func(bool) (err error) {
+				n, err = st.BackFill(ctx, t.scope, m.EndpointID, events)
+				return err
+			})
+			if err != nil {
 				return err
 			}
 		}

@@ -298,6 +298,35 @@ func (s *brokenStore) LoadEndpoints(ctx context.Context, keys []store.EndpointKe
 	return around(ctx, s, "LoadEndpoints", func() ([]store.Endpoint, error) { return s.Store.LoadEndpoints(ctx, keys) })
 }
 
+func (s *brokenStore) CreateEndpoint(ctx context.Context, ep store.Endpoint, p store.ChangeParams) (store.Endpoint, error) {
+	return around(ctx, s, "CreateEndpoint", func() (store.Endpoint, error) { return s.Store.CreateEndpoint(ctx, ep, p) })
+}
+
+func (s *brokenStore) UpdateEndpoint(ctx context.Context, ep store.Endpoint, p store.ChangeParams) (store.Endpoint, error) {
+	return around(ctx, s, "UpdateEndpoint", func() (store.Endpoint, error) { return s.Store.UpdateEndpoint(ctx, ep, p) })
+}
+
+func (s *brokenStore) Replay(ctx context.Context, scope store.Scope, event, endpoint string, p store.ReplayParams) (store.DeliveryID, error) {
+	return around(ctx, s, "Replay", func() (store.DeliveryID, error) { return s.Store.Replay(ctx, scope, event, endpoint, p) })
+}
+
+func (s *brokenStore) Cancel(ctx context.Context, scope store.Scope, id store.DeliveryID, reason string) error {
+	_, err := around(ctx, s, "Cancel", func() (struct{}, error) { return struct{}{}, s.Store.Cancel(ctx, scope, id, reason) })
+	return err
+}
+
+func (s *brokenStore) Recover(ctx context.Context, scope store.Scope, p store.RecoverParams) (store.Recovered, error) {
+	return around(ctx, s, "Recover", func() (store.Recovered, error) { return s.Store.Recover(ctx, scope, p) })
+}
+
+func (s *brokenStore) BackFill(ctx context.Context, scope store.Scope, endpoint string, events []int64) (int, error) {
+	return around(ctx, s, "BackFill", func() (int, error) { return s.Store.BackFill(ctx, scope, endpoint, events) })
+}
+
+func (s *brokenStore) Erase(ctx context.Context, scope store.Scope, p store.EraseParams) (store.Erased, error) {
+	return around(ctx, s, "Erase", func() (store.Erased, error) { return s.Store.Erase(ctx, scope, p) })
+}
+
 func (s *brokenStore) Promote(ctx context.Context, limit int) (store.Promoted, error) {
 	return around(ctx, s, "Promote", func() (store.Promoted, error) { return s.Store.Promote(ctx, limit) })
 }

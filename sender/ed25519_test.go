@@ -56,7 +56,7 @@ func TestSharedAndPrivateKeys(t *testing.T) {
 		for _, i := range []int{2, 3} {
 			stored.Secrets[i].ExpiresAt = time.Now().Add(time.Hour)
 		}
-		_, err = w.st.UpdateEndpoint(t.Context(), stored, store.SecretRotated, "test")
+		_, err = w.st.UpdateEndpoint(t.Context(), stored, store.ChangeParams{Action: store.SecretRotated, Actor: "test"})
 		require.NoError(t, err)
 		for _, after := range []struct {
 			pass       time.Duration

@@ -85,7 +85,8 @@ type EndpointEdit struct {
 // that does not undo the creation.
 //
 // Errors: ErrInvalidURL, ErrInvalidSelection, ErrInvalidEndpoint,
-// store.ErrDuplicateURL.
+// store.ErrDuplicateURL. With an ErrOutcomeUnknown come the endpoint's ID and the
+// secret that it has if it exists.
 func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.Endpoint, signing.Secret, error) {
 	none := func(err error) (store.Endpoint, signing.Secret, error) {
 		return store.Endpoint{}, signing.Secret{}, err
@@ -155,8 +156,16 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 		}
 		ep.Secrets = append(ep.Secrets, sealed)
 	}
-	created, err := s.st.CreateEndpoint(ctx, ep, action, by)
-	if err != nil {
+	var created store.Endpoint
+	change := store.ChangeParams{Action: action, Actor: by, Op: newOp()}
+	err = insist(ctx, func(bool) (err error) {
+		created, err = s.st.CreateEndpoint(ctx, ep, change)
+		return err
+	})
+	switch {
+	case errors.Is(err, ErrOutcomeUnknown):
+		return store.Endpoint{Scope: ep.Scope, ID: ep.ID}, secret, err
+	case err != nil:
 		return none(err)
 	}
 	s.cache.changed(&created)
@@ -274,6 +283,7 @@ func (t *Tenant) change(ctx context.Context, id string, action store.Action, f f
 	if err != nil {
 		return store.Endpoint{}, err
 	}
+	p := store.ChangeParams{Action: action, Actor: by, Op: newOp()}
 	for range maxEditTries {
 		ep, err := s.st.Endpoint(ctx, t.scope, id)
 		if err != nil {
@@ -289,7 +299,11 @@ func (t *Tenant) change(ctx context.Context, id string, action store.Action, f f
 		if !changes {
 			return public(ep), nil
 		}
-		updated, err := s.st.UpdateEndpoint(ctx, ep, action, by)
+		var updated store.Endpoint
+		err = insist(ctx, func(bool) (err error) {
+			updated, err = s.st.UpdateEndpoint(ctx, ep, p)
+			return err
+		})
 		if errors.Is(err, store.ErrChanged) {
 			continue
 		}

@@ -68,7 +68,11 @@ func (t *Tenant) Erase(ctx context.Context, e Erasure) (EraseReport, error) {
 	p := store.EraseParams{EventID: e.EventID, Ref: e.Ref, All: e.All, After: e.After, Limit: eraseStep}
 	for {
 		begun := time.Now()
-		done, err := t.sender.st.Erase(ctx, t.scope, p)
+		var done store.Erased
+		err := insist(ctx, func(bool) (err error) {
+			done, err = t.sender.st.Erase(ctx, t.scope, p)
+			return err
+		})
 		if err != nil {
 			return report, err
 		}

@@ -20,11 +20,11 @@ var (
 	ErrStarted = errors.New("sender: already started")
 	// ErrStopped says that Start was called after Stop; make a new Sender.
 	ErrStopped = errors.New("sender: stopped; make a new Sender")
-	// ErrOutcomeUnknown says that the caller's context ended while the event was
-	// being stored, that the store did not answer for 30 s, or that it was closed after
-	// an answer was lost. The event may or may not be stored: sending it again with the
-	// receipt's id is safe.
-	ErrOutcomeUnknown = errors.New("sender: gave up waiting; the event may have been stored, send it again with the same id")
+	// ErrOutcomeUnknown says that nobody knows whether a call was carried out: the
+	// caller's context ended while its commit was under way, the store did not answer
+	// for 30 s, or it was closed after an answer was lost. An event may be sent again
+	// with the receipt's id; of other calls the log and the endpoint's history tell.
+	ErrOutcomeUnknown = errors.New("sender: gave up waiting for the store's answer; it may have been done")
 	// ErrForeignTx says that a transaction belongs to another store than the Sender's.
 	ErrForeignTx = errors.New("sender: the transaction was made by another store")
 )

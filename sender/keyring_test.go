@@ -127,7 +127,7 @@ func TestSealedSecretDoesNotMove(t *testing.T) {
 			stored, err := b.mem.Endpoint(t.Context(), thief.Scope, thief.ID)
 			require.NoError(t, err)
 			stored.Secrets = sealed.Secrets
-			_, err = b.mem.UpdateEndpoint(t.Context(), stored, store.Edited, "thief")
+			_, err = b.mem.UpdateEndpoint(t.Context(), stored, store.ChangeParams{Action: store.Edited, Actor: "thief"})
 			require.NoError(t, err)
 		}
 		require.NoError(t, s.Start(t.Context()))

@@ -2,6 +2,8 @@ package sender
 
 import (
 	"context"
+	"errors"
+	"fmt"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -55,7 +57,16 @@ func (t *Tenant) Cancel(ctx context.Context, id store.DeliveryID, reason string)
 	if err := checkText("Reason", reason, maxDescription); err != nil {
 		return err
 	}
-	return t.sender.st.Cancel(ctx, t.scope, id, reason)
+	return insist(ctx, func(repeat bool) error {
+		err := t.sender.st.Cancel(ctx, t.scope, id, reason)
+		if repeat && errors.Is(err, store.ErrFinished) {
+			d, e := t.sender.st.Delivery(ctx, t.scope, id)
+			if e != nil || d.State == store.Cancelled {
+				return e
+			}
+		}
+		return err
+	})
 }
 
 // Replay delivers an event to an endpoint once more: any event, to any enabled
@@ -66,9 +77,28 @@ func (t *Tenant) Replay(ctx context.Context, eventID, endpointID string) (store.
 	if t.err != nil {
 		return store.DeliveryID{}, t.err
 	}
-	id, err := t.sender.st.Replay(ctx, t.scope, eventID, endpointID)
-	if err == nil {
-		t.sender.Wake()
+	st := t.sender.st
+	for range maxEditTries {
+		last, err := st.Deliveries(ctx, t.scope, store.DeliveryQuery{EventID: eventID, EndpointID: endpointID, Limit: 1})
+		if err != nil {
+			return store.DeliveryID{}, err
+		}
+		next := 1
+		if len(last) > 0 {
+			next = last[0].ID.Round + 1
+		}
+		var id store.DeliveryID
+		err = insist(ctx, func(repeat bool) (err error) {
+			id, err = st.Replay(ctx, t.scope, eventID, endpointID, store.ReplayParams{Round: next, Repeat: repeat})
+			return err
+		})
+		if errors.Is(err, store.ErrChanged) {
+			continue // somebody else's replay has the round
+		}
+		if err == nil {
+			t.sender.Wake()
+		}
+		return id, err
 	}
-	return id, err
+	return store.DeliveryID{}, fmt.Errorf("%w: %s was replayed by others, %d times in a row", store.ErrChanged, eventID, maxEditTries)
 }

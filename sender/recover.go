@@ -58,7 +58,11 @@ func (t *Tenant) Recover(ctx context.Context, r Recovery) (RecoverReport, error)
 	}
 	p := store.RecoverParams{EndpointID: r.EndpointID, Type: r.Type, From: r.From, To: r.To, DryRun: r.DryRun, Limit: pace.step()}
 	for {
-		done, err := s.st.Recover(ctx, t.scope, p)
+		var done store.Recovered
+		err := insist(ctx, func(bool) (err error) {
+			done, err = s.st.Recover(ctx, t.scope, p)
+			return err
+		})
 		if err != nil {
 			return report, err
 		}

@@ -44,7 +44,8 @@ type Rotation struct {
 // readable.
 //
 // Errors: ErrInvalidEndpoint, store.ErrNotFound, store.ErrDeleted and those of the
-// keyring.
+// keyring. With an ErrOutcomeUnknown comes the secret that the endpoint may have now;
+// its history says whether it has.
 func (t *Tenant) RotateSecret(ctx context.Context, endpointID string, r *Rotation) (store.Endpoint, signing.Secret, error) {
 	none := func(err error) (store.Endpoint, signing.Secret, error) {
 		return store.Endpoint{}, signing.Secret{}, err
@@ -107,7 +108,10 @@ func (t *Tenant) RotateSecret(ctx context.Context, endpointID string, r *Rotatio
 		ep.Secrets = append([]store.SealedSecret{sealed}, kept...)
 		return true, nil
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, ErrOutcomeUnknown):
+		return store.Endpoint{}, secret, err
+	case err != nil:
 		return none(err)
 	}
 	return ep, secret, nil

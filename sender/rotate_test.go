@@ -286,7 +286,7 @@ func (s *changesOnce) Endpoint(ctx context.Context, scope store.Scope, id string
 		s.done = true
 		other := ep
 		other.Description = "by somebody else"
-		_, otherErr := s.UpdateEndpoint(ctx, other, store.Edited, "bob")
+		_, otherErr := s.UpdateEndpoint(ctx, other, store.ChangeParams{Action: store.Edited, Actor: "bob"})
 		err = errors.Join(err, otherErr)
 	}
 	return ep, err

@@ -50,7 +50,7 @@ func (t *Tenant) CancelEvent(ctx context.Context, eventID, reason string) (int, 
 			return cancelled, err
 		}
 		for i := range page {
-			switch err := st.Cancel(ctx, t.scope, page[i].ID, reason); {
+			switch err := t.Cancel(ctx, page[i].ID, reason); {
 			case err == nil:
 				cancelled++
 			case !errors.Is(err, store.ErrFinished) && !errors.Is(err, store.ErrNotFound): // it ended by itself

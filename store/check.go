@@ -27,6 +27,9 @@ const (
 // MaxTrace is how long the trace context of an event can be, in bytes.
 const MaxTrace = 1024
 
+// maxOp is how long [ChangeParams].Op can be, in bytes.
+const maxOp = 64
+
 // maxRefs is how many references an event can have.
 const maxRefs = 8
 
@@ -48,7 +51,7 @@ func CheckScope(s Scope) error {
 func IsText(s string) bool { return utf8.ValidString(s) && strings.IndexByte(s, 0) < 0 }
 
 // CheckEndpoint checks what [Endpoints] is given to store.
-func CheckEndpoint(ep *Endpoint, action Action, actor string) error {
+func CheckEndpoint(ep *Endpoint, p ChangeParams) error {
 	if err := CheckScope(ep.Scope); err != nil {
 		return err
 	}
@@ -56,11 +59,14 @@ func CheckEndpoint(ep *Endpoint, action Action, actor string) error {
 		return fmt.Errorf("%w: endpoint without an id", ErrInvalid)
 	}
 	for _, text := range [...]struct{ what, text string }{
-		{"id", ep.ID}, {"URL key", ep.URLKey}, {"action", string(action)}, {"actor", actor},
+		{"id", ep.ID}, {"URL key", ep.URLKey}, {"action", string(p.Action)}, {"actor", p.Actor}, {"op", p.Op},
 	} {
 		if !IsText(text.text) {
 			return fmt.Errorf("%w: %s %.80q of an endpoint is not UTF-8 without NUL", ErrInvalid, text.what, text.text)
 		}
+	}
+	if len(p.Op) > maxOp {
+		return fmt.Errorf("%w: op of a change of endpoint %s has %d bytes, more than %d", ErrInvalid, ep.ID, len(p.Op), maxOp)
 	}
 	if ep.State < Enabled || ep.State > Deleted {
 		return fmt.Errorf("%w: endpoint %s has %v", ErrInvalid, ep.ID, ep.State)

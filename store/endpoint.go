@@ -136,8 +136,19 @@ type Change struct {
 	At         time.Time
 	Action     Action
 	Actor      string // who, as the application named them; empty: unknown
+	Op         string // of the call that made the change, see [ChangeParams]
 	Old        Config // zero for the first line
 	New        Config
+}
+
+// ChangeParams says what a change of an endpoint is, and whose.
+type ChangeParams struct {
+	Action Action
+	Actor  string // empty: nobody asked for it, or it is unknown who
+	// Op, unless empty, is a text of the caller's that no other change has. A call whose
+	// Op the endpoint's history has already returns the endpoint as it is now and changes
+	// nothing: so a call can be repeated after ErrUnknownCommit. At most 64 bytes.
+	Op string
 }
 
 // EndpointKey names an endpoint by scope and number.
@@ -161,12 +172,14 @@ type EndpointQuery struct {
 type Endpoints interface {
 	// CreateEndpoint stores a new endpoint. ID, Scope, Config, URLKey and Sealed
 	// are the caller's; everything else is the store's. It returns ErrDuplicateURL
-	// if another endpoint of the scope that is not deleted has the URLKey.
-	CreateEndpoint(ctx context.Context, ep Endpoint, action Action, actor string) (Endpoint, error)
+	// if another endpoint of the scope that is not deleted has the URLKey. The Op is
+	// looked for first, under the ID.
+	CreateEndpoint(ctx context.Context, ep Endpoint, p ChangeParams) (Endpoint, error)
 
 	// UpdateEndpoint replaces Config, URLKey and Sealed of the endpoint with ep's
 	// scope and ID, if its version is still ep.Version; else it returns ErrChanged.
-	// Other errors: ErrNotFound, ErrDeleted, ErrDuplicateURL. Sealed values that the
+	// Other errors: ErrNotFound, ErrDeleted, ErrDuplicateURL. The Op is looked for before
+	// all of these but ErrNotFound. Sealed values that the
 	// endpoint has already, by their IDs, keep the ciphertext that is stored: they
 	// may have been sealed anew since ep was read.
 	//
@@ -174,7 +187,7 @@ type Endpoints interface {
 	// and HoldUntil. A change to Deleted empties Sealed and frees the URL
 	// whatever ep says. Pending deliveries are not touched: claims look at the
 	// endpoint every time.
-	UpdateEndpoint(ctx context.Context, ep Endpoint, action Action, actor string) (Endpoint, error)
+	UpdateEndpoint(ctx context.Context, ep Endpoint, p ChangeParams) (Endpoint, error)
 
 	// Endpoint returns one endpoint, deleted ones included, or ErrNotFound.
 	Endpoint(ctx context.Context, scope Scope, id string) (Endpoint, error)

@@ -84,6 +84,15 @@ type Undelivered struct {
 	Last *Delivery
 }
 
+// ReplayParams makes a replay repeatable after ErrUnknownCommit.
+type ReplayParams struct {
+	// Round is the one that the new delivery shall have; 0: whichever is next.
+	Round int
+	// Repeat says that this call may have been committed before: a delivery that is
+	// there in that round is the one it stored.
+	Repeat bool
+}
+
 // Log is the delivery log: what happened, and what a person decides about it.
 type Log interface {
 	// Event returns one event with its body, or ErrNotFound.
@@ -126,9 +135,10 @@ type Log interface {
 	// there is no such delivery.
 	Attempts(ctx context.Context, scope Scope, id DeliveryID) ([]Attempt, error)
 
-	// Replay stores a new delivery of an event for an endpoint, ready at once, in
-	// the next round. It returns ErrNotFound, ErrErased, ErrDisabled or ErrDeleted.
-	Replay(ctx context.Context, scope Scope, eventID, endpointID string) (DeliveryID, error)
+	// Replay stores a new delivery of an event for an endpoint, ready at once. It returns
+	// ErrNotFound, ErrErased, ErrDisabled or ErrDeleted, and ErrChanged if the round it
+	// asks for is not the next one.
+	Replay(ctx context.Context, scope Scope, eventID, endpointID string, p ReplayParams) (DeliveryID, error)
 
 	// Cancel ends a pending delivery with a reason. An attempt under way finishes,
 	// and if it succeeds the delivery is Delivered after all. It returns

@@ -188,7 +188,7 @@ func (s *shelf) createTargets(ctx context.Context, n int) error {
 				ep, err := s.CreateEndpoint(creating, store.Endpoint{
 					Scope: store.Scope{Tenant: fmt.Sprintf("tenant%d", i%tenants), Mode: store.Live}, ID: fmt.Sprintf("ep_%d", i), URLKey: url,
 					Config: store.Config{URL: url, EventTypes: []string{"*"}, State: store.Enabled},
-				}, store.Created, "")
+				}, store.ChangeParams{Action: store.Created})
 				if err != nil {
 					return err
 				}

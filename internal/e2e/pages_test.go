@@ -91,7 +91,7 @@ func fill(b *testing.B, st store.Store, n int) {
 		ep, err := st.CreateEndpoint(ctx, store.Endpoint{
 			Scope: logScope, ID: fmt.Sprintf("ep_%d", i), URLKey: url,
 			Config: store.Config{URL: url, EventTypes: []string{"*"}, State: store.Enabled},
-		}, store.Created, "ann")
+		}, store.ChangeParams{Action: store.Created, Actor: "ann"})
 		require.NoError(b, err)
 		eps = append(eps, ep)
 	}

@@ -13,8 +13,8 @@ import (
 )
 
 // CreateEndpoint implements [store.Endpoints].
-func (s *Store) CreateEndpoint(ctx context.Context, in store.Endpoint, action store.Action, actor string) (store.Endpoint, error) {
-	if err := store.CheckEndpoint(&in, action, actor); err != nil {
+func (s *Store) CreateEndpoint(ctx context.Context, in store.Endpoint, p store.ChangeParams) (store.Endpoint, error) {
+	if err := store.CheckEndpoint(&in, p); err != nil {
 		return store.Endpoint{}, err
 	}
 	if in.State != store.Enabled && in.State != store.Disabled {
@@ -25,6 +25,9 @@ func (s *Store) CreateEndpoint(ctx context.Context, in store.Endpoint, action st
 	}
 	defer s.mu.Unlock()
 	w := s.world(in.Scope)
+	if ep := w.byID[in.ID]; ep.did(p.Op) {
+		return ep.record(), nil
+	}
 	if w.byURL[in.URLKey] != nil {
 		return store.Endpoint{}, store.ErrDuplicateURL
 	}
@@ -46,13 +49,13 @@ func (s *Store) CreateEndpoint(ctx context.Context, in store.Endpoint, action st
 	w.endpoints = append(w.endpoints, ep)
 	w.byID[ep.ID] = ep
 	w.byURL[ep.URLKey] = ep
-	ep.changed(store.Config{}, action, actor, now)
+	ep.changed(store.Config{}, p, now)
 	return ep.record(), nil
 }
 
 // UpdateEndpoint implements [store.Endpoints].
-func (s *Store) UpdateEndpoint(ctx context.Context, in store.Endpoint, action store.Action, actor string) (store.Endpoint, error) {
-	if err := store.CheckEndpoint(&in, action, actor); err != nil {
+func (s *Store) UpdateEndpoint(ctx context.Context, in store.Endpoint, p store.ChangeParams) (store.Endpoint, error) {
+	if err := store.CheckEndpoint(&in, p); err != nil {
 		return store.Endpoint{}, err
 	}
 	if err := s.lockScope(ctx, in.Scope); err != nil {
@@ -62,6 +65,9 @@ func (s *Store) UpdateEndpoint(ctx context.Context, in store.Endpoint, action st
 	ep, err := s.named(in.Scope, in.ID)
 	if err != nil {
 		return store.Endpoint{}, err
+	}
+	if ep.did(p.Op) {
+		return ep.record(), nil
 	}
 	w := ep.world
 	switch {
@@ -88,7 +94,7 @@ func (s *Store) UpdateEndpoint(ctx context.Context, in store.Endpoint, action st
 	if ep.State != store.Deleted {
 		w.byURL[ep.URLKey] = ep
 	}
-	ep.changed(old, action, actor, now)
+	ep.changed(old, p, now)
 	return ep.record(), nil
 }
 
@@ -97,11 +103,16 @@ func (ep *endpoint) disable(reason string, now micros) {
 	old := ep.Config
 	ep.Config = cloneConfig(old)
 	ep.State, ep.Reason = store.Disabled, reason
-	ep.changed(old, store.WasDisabled, "", now.time())
+	ep.changed(old, store.ChangeParams{Action: store.WasDisabled}, now.time())
+}
+
+// did reports whether a change with that Op was made to the endpoint, which may be nil.
+func (ep *endpoint) did(op string) bool {
+	return ep != nil && op != "" && slices.ContainsFunc(ep.history, func(c store.Change) bool { return c.Op == op })
 }
 
 // changed raises the versions and writes the line of history.
-func (ep *endpoint) changed(old store.Config, action store.Action, actor string, now time.Time) {
+func (ep *endpoint) changed(old store.Config, p store.ChangeParams, now time.Time) {
 	ep.Version++
 	ep.world.setVersion++
 	ep.ChangedAt = now
@@ -110,8 +121,9 @@ func (ep *endpoint) changed(old store.Config, action store.Action, actor string,
 		Version:    ep.Version,
 		SetVersion: ep.world.setVersion,
 		At:         now,
-		Action:     action,
-		Actor:      actor,
+		Action:     p.Action,
+		Actor:      p.Actor,
+		Op:         p.Op,
 		Old:        old,
 		New:        ep.Config,
 	})

@@ -19,7 +19,7 @@ func TestPruneLeavesNoGaps(t *testing.T) {
 	scope := store.Scope{Mode: store.Live}
 	ep, err := s.CreateEndpoint(ctx, store.Endpoint{
 		Scope: scope, ID: "ep_1", URLKey: "k", Config: store.Config{State: store.Enabled},
-	}, store.Created, "")
+	}, store.ChangeParams{Action: store.Created})
 	require.NoError(t, err)
 	const n = 30
 	for i := range n {
@@ -57,7 +57,7 @@ func TestPruneLeavesNoGaps(t *testing.T) {
 	// What was pending loses its payload once it no longer is.
 	require.NoError(t, s.Cancel(ctx, scope, store.DeliveryID{Event: 4, Endpoint: ep.Num}, "enough"))
 	require.Equal(t, 1, prune(payloads, 100))
-	_, err = s.Replay(ctx, scope, "evt_3", "ep_1")
+	_, err = s.Replay(ctx, scope, "evt_3", "ep_1", store.ReplayParams{})
 	require.ErrorIs(t, err, store.ErrErased)
 	require.Equal(t, 1, prune(all, 100))
 	_, err = s.Event(ctx, scope, "evt_3")

@@ -2,12 +2,14 @@ package memory
 
 import (
 	"context"
+	"fmt"
+	"slices"
 
 	"github.com/hookpost/hookpost/store"
 )
 
 // Replay implements [store.Log].
-func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpointID string) (store.DeliveryID, error) {
+func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpointID string, p store.ReplayParams) (store.DeliveryID, error) {
 	if err := s.lockScope(ctx, scope); err != nil {
 		return store.DeliveryID{}, err
 	}
@@ -20,6 +22,9 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 	if err != nil {
 		return store.DeliveryID{}, err
 	}
+	if p.Repeat && slices.ContainsFunc(ev.rounds(ep.Num), func(d *delivery) bool { return d.round == p.Round }) {
+		return store.DeliveryID{Event: ev.Num, Endpoint: ep.Num, Round: p.Round}, nil
+	}
 	switch {
 	case ep.State == store.Deleted:
 		return store.DeliveryID{}, store.ErrDeleted
@@ -28,16 +33,23 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 	case !ev.ErasedAt.IsZero():
 		return store.DeliveryID{}, store.ErrErased
 	}
+	if next := ev.nextRound(ep.Num); p.Round != 0 && p.Round != next {
+		return store.DeliveryID{}, fmt.Errorf("%w: the next round is %d, not %d", store.ErrChanged, next, p.Round)
+	}
 	return s.again(ev, ep, s.now()).id(), nil
 }
 
 // again stores a delivery of ev for ep in the next round.
 func (s *Store) again(ev *event, ep *endpoint, now micros) *delivery {
-	round := 1
-	if rounds := ev.rounds(ep.Num); len(rounds) > 0 {
-		round = rounds[len(rounds)-1].round + 1
+	return s.insert(ev, ep, ev.nextRound(ep.Num), now, now)
+}
+
+// nextRound is the round of the next replay of ev to an endpoint.
+func (ev *event) nextRound(endpoint int64) int {
+	if rounds := ev.rounds(endpoint); len(rounds) > 0 {
+		return rounds[len(rounds)-1].round + 1
 	}
-	return s.insert(ev, ep, round, now, now)
+	return 1
 }
 
 // Cancel implements [store.Log].

@@ -21,7 +21,7 @@ func newEndpoint(t testing.TB, s *memory.Store, id string) store.Endpoint {
 		ID:     id,
 		URLKey: "https://example.com/" + id,
 		Config: store.Config{URL: "https://example.com/" + id, EventTypes: []string{"*"}, State: store.Enabled},
-	}, store.Created, "test")
+	}, store.ChangeParams{Action: store.Created, Actor: "test"})
 	require.NoError(t, err)
 	return ep
 }

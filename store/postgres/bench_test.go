@@ -29,7 +29,7 @@ func benchStore(b *testing.B, endpoints int) (*postgres.Store, []store.Endpoint,
 		_, err := st.CreateEndpoint(b.Context(), store.Endpoint{
 			Scope: scope, ID: fmt.Sprintf("ep_%d", i), URLKey: url,
 			Config: store.Config{URL: url, EventTypes: []string{"*"}, State: store.Enabled},
-		}, store.Created, "")
+		}, store.ChangeParams{Action: store.Created})
 		require.NoError(b, err)
 	}
 	set, err := st.EndpointSet(b.Context(), scope)

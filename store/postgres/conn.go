@@ -4,11 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
+
+	"github.com/hookpost/hookpost/store"
 )
 
 // querier runs statements: on a connection of the pool's, or in a transaction of
@@ -105,16 +108,9 @@ func (q readQuerier) exec(ctx context.Context, text string, args ...any) (int, e
 
 // read runs f, which only reads. Each of its statements sees a state of its own.
 func (s *Store) read(ctx context.Context, f func(q querier) error) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.calls.Done()
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return explainConnect(ctx, err)
-	}
-	defer conn.Release()
-	return explain(ctx, f(readQuerier{s.text, conn}))
+	return s.onConn(ctx, func(conn *pgxpool.Conn) error {
+		return explain(ctx, f(readQuerier{s.text, conn}))
+	})
 }
 
 // write runs f in a transaction of several round trips.
@@ -122,27 +118,80 @@ func (s *Store) write(ctx context.Context, f func(q querier) error) error {
 	return s.writeTx(ctx, settingsWrite, func(tx pgx.Tx) error { return f(pgxQuerier{s.text, tx}) })
 }
 
+// writeTx runs f, which may be called again after a try that changed nothing. While
+// the server waits for the next statement its patience is txIdle: the locks of a
+// machine that dies or freezes in the middle are free after that.
 func (s *Store) writeTx(ctx context.Context, settings string, f func(tx pgx.Tx) error) error {
+	return s.onConn(ctx, func(conn *pgxpool.Conn) error {
+		tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; " + settings + txIdle})
+		if err != nil {
+			return explain(ctx, err)
+		}
+		err = f(tx)
+		if err == nil {
+			err = ctx.Err() // the last moment to heed it
+		}
+		if err != nil {
+			ended, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
+			defer cancel()
+			_ = tx.Rollback(ended) // a connection that can't even do that is given up by the pool
+			return explain(ctx, err)
+		}
+		return commit(ctx, tx)
+	})
+}
+
+// txIdle ends a transaction whose next statement does not come.
+const txIdle = `, set_config('idle_in_transaction_session_timeout', '10s', true)`
+
+// commitTime bounds the wait for the answer to a COMMIT.
+const commitTime = 5 * time.Second
+
+// commit commits tx. The caller's context has no say in it any more: that it ends
+// would make the outcome unknown.
+func commit(ctx context.Context, tx pgx.Tx) error {
+	if tx.Conn().IsClosed() {
+		return explain(ctx, errLostBefore)
+	}
+	within, cancel := context.WithTimeout(context.WithoutCancel(ctx), commitTime)
+	defer cancel()
+	return explainCommit(ctx, tx.Commit(within))
+}
+
+// onConn runs f with a connection of the pool. If that is lost before it has changed
+// anything, f is run again with another one: a pool can be full of connections that
+// the server has ended, or that lead to what has become a standby.
+func (s *Store) onConn(ctx context.Context, f func(conn *pgxpool.Conn) error) error {
 	if err := s.enter(); err != nil {
 		return err
 	}
 	defer s.calls.Done()
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return explainConnect(ctx, err)
+	inTurn := false // this call may give up connections to a standby
+	for tries := s.pool.Config().MaxConns; ; tries-- {
+		conn, err := s.pool.Acquire(ctx)
+		if err != nil {
+			return explainConnect(ctx, err)
+		}
+		err = f(conn)
+		if code(err) == codeReadOnly {
+			if inTurn = inTurn || s.demoted.turn(time.Now()); inTurn {
+				_ = conn.Conn().Close(ctx) // it stays what it is
+			}
+		}
+		lost := conn.Conn().IsClosed()
+		conn.Release()
+		if err == nil || !lost || tries <= 0 || errors.Is(err, store.ErrUnknownCommit) || ctx.Err() != nil {
+			return err
+		}
 	}
-	defer conn.Release()
-	tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; " + settings})
-	if err != nil {
-		return explain(ctx, err)
-	}
-	if err := f(tx); err != nil {
-		ended, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-		defer cancel()
-		_ = tx.Rollback(ended) // a connection that can't even do that is given up by the pool
-		return explain(ctx, err)
-	}
-	return explainWrite(ctx, tx.Commit(ctx))
+}
+
+// turns says yes at most once a second.
+type turns struct{ last atomic.Int64 }
+
+func (t *turns) turn(now time.Time) bool {
+	last := t.last.Load()
+	return now.UnixNano()-last >= int64(time.Second) && t.last.CompareAndSwap(last, now.UnixNano())
 }
 
 // batch is a pipeline of statements.
@@ -167,6 +216,8 @@ func (b *batch) addExec(text string, n *int, args ...any) {
 // pipeline runs what fill queues in one round trip and one transaction, in which
 // each statement sees what was committed before it began. Where transactions have
 // another isolation by default it takes more round trips: only BEGIN can say so.
+//
+// fill is called again, for a new batch, after a try that changed nothing.
 func (s *Store) pipeline(ctx context.Context, settings string, fill func(b *batch)) error {
 	if s.fixedViews {
 		return s.writeTx(ctx, settings, func(tx pgx.Tx) error {
@@ -175,19 +226,12 @@ func (s *Store) pipeline(ctx context.Context, settings string, fill func(b *batc
 			return tx.SendBatch(ctx, &b.Batch).Close()
 		})
 	}
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.calls.Done()
-	conn, err := s.pool.Acquire(ctx)
-	if err != nil {
-		return explainConnect(ctx, err)
-	}
-	defer conn.Release()
-	b := &batch{text: s.text}
-	b.Queue(settings)
-	fill(b)
-	return explainWrite(ctx, conn.SendBatch(ctx, &b.Batch).Close())
+	return s.onConn(ctx, func(conn *pgxpool.Conn) error {
+		b := &batch{text: s.text}
+		b.Queue(settings)
+		fill(b)
+		return explainPipeline(ctx, conn.SendBatch(ctx, &b.Batch).Close())
+	})
 }
 
 // sqlConn is what transactions of database/sql's kind have in common.

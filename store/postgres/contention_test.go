@@ -125,7 +125,7 @@ func TestSettlesDoNotDeadlock(t *testing.T) {
 				return
 			}
 			ep.Description = fmt.Sprint(i)
-			if _, err := second.UpdateEndpoint(t.Context(), ep, store.Edited, ""); err != nil {
+			if _, err := second.UpdateEndpoint(t.Context(), ep, store.ChangeParams{Action: store.Edited}); err != nil {
 				t.Errorf("UpdateEndpoint: %v", err)
 			}
 		}

@@ -131,13 +131,19 @@ func raiseSet(ctx context.Context, q querier, scope store.Scope) (version int64,
 }
 
 // CreateEndpoint implements [store.Endpoints].
-func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, action store.Action, actor string) (out store.Endpoint, err error) {
-	if err := store.CheckEndpoint(&ep, action, actor); err != nil {
+func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, p store.ChangeParams) (out store.Endpoint, err error) {
+	if err := store.CheckEndpoint(&ep, p); err != nil {
 		return out, err
 	}
 	err = s.write(ctx, func(q querier) error {
 		set, err := raiseSet(ctx, q, ep.Scope)
 		if err != nil {
+			return err
+		}
+		if out, err = endpointByID(ctx, q, ep.Scope, ep.ID); err == nil {
+			err = neverDid(ctx, q, out.Num, p.Op)
+		}
+		if err != nil && !errors.Is(err, store.ErrNotFound) {
 			return err
 		}
 		if ep.State != store.Deleted {
@@ -164,28 +170,28 @@ func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, action st
 		if err != nil {
 			return err
 		}
-		if err := record(ctx, q, set, num, 1, action, actor, store.Config{}, ep.Config); err != nil {
+		if err := record(ctx, q, set, num, 1, p, store.Config{}, ep.Config); err != nil {
 			return err
 		}
 		out, err = endpointByID(ctx, q, ep.Scope, ep.ID)
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errDone) {
 		return store.Endpoint{}, err
 	}
 	return out, nil
 }
 
 // UpdateEndpoint implements [store.Endpoints].
-func (s *Store) UpdateEndpoint(ctx context.Context, ep store.Endpoint, action store.Action, actor string) (out store.Endpoint, err error) {
-	if err := store.CheckEndpoint(&ep, action, actor); err != nil {
+func (s *Store) UpdateEndpoint(ctx context.Context, ep store.Endpoint, p store.ChangeParams) (out store.Endpoint, err error) {
+	if err := store.CheckEndpoint(&ep, p); err != nil {
 		return out, err
 	}
 	err = s.write(ctx, func(q querier) error {
-		out, err = changeEndpoint(ctx, q, ep, action, actor)
+		out, err = changeEndpoint(ctx, q, ep, p)
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errDone) {
 		return store.Endpoint{}, err
 	}
 	if out.State == store.Enabled {
@@ -194,8 +200,25 @@ func (s *Store) UpdateEndpoint(ctx context.Context, ep store.Endpoint, action st
 	return out, nil
 }
 
+// errDone says that a call was repeated after it had been carried out. Its transaction is
+// rolled back.
+var errDone = errors.New("done before")
+
+// neverDid returns errDone if the endpoint's history has a change with that Op.
+func neverDid(ctx context.Context, q querier, endpoint int64, op string) error {
+	if op == "" {
+		return nil
+	}
+	var one int
+	done, err := first(ctx, q, "SELECT 1 FROM hookpost.change WHERE endpoint = $1 AND op = $2 LIMIT 1", []any{endpoint, op}, &one)
+	if err == nil && done {
+		err = errDone
+	}
+	return err
+}
+
 // changeEndpoint is UpdateEndpoint inside a transaction.
-func changeEndpoint(ctx context.Context, q querier, ep store.Endpoint, action store.Action, actor string) (store.Endpoint, error) {
+func changeEndpoint(ctx context.Context, q querier, ep store.Endpoint, p store.ChangeParams) (store.Endpoint, error) {
 	set, err := raiseSet(ctx, q, ep.Scope)
 	if err != nil {
 		return ep, err
@@ -206,6 +229,9 @@ func changeEndpoint(ctx context.Context, q querier, ep store.Endpoint, action st
 		return ep, err
 	}
 	old, err := endpointByID(ctx, q, ep.Scope, ep.ID)
+	if err == nil {
+		err = neverDid(ctx, q, old.Num, p.Op)
+	}
 	switch {
 	case err != nil:
 		return old, err
@@ -240,7 +266,7 @@ func changeEndpoint(ctx context.Context, q querier, ep store.Endpoint, action st
 	if _, err := q.exec(ctx, text, old.Num, int16(ep.State), old.Version+1); err != nil {
 		return old, err
 	}
-	if err := record(ctx, q, set, old.Num, old.Version+1, action, actor, old.Config, ep.Config); err != nil {
+	if err := record(ctx, q, set, old.Num, old.Version+1, p, old.Config, ep.Config); err != nil {
 		return old, err
 	}
 	return endpointByID(ctx, q, ep.Scope, ep.ID)
@@ -249,7 +275,7 @@ func changeEndpoint(ctx context.Context, q querier, ep store.Endpoint, action st
 // disable disables an endpoint without anybody having asked for it.
 func disable(ctx context.Context, q querier, ep store.Endpoint, reason string) (store.Endpoint, error) {
 	ep.State, ep.Reason = store.Disabled, toText(reason)
-	return changeEndpoint(ctx, q, ep, store.WasDisabled, "")
+	return changeEndpoint(ctx, q, ep, store.ChangeParams{Action: store.WasDisabled})
 }
 
 // urlFree returns ErrDuplicateURL if another endpoint has ep's URL.
@@ -281,7 +307,7 @@ func encodeSealed(ep *store.Endpoint) (string, error) {
 }
 
 // record adds a line to an endpoint's history.
-func record(ctx context.Context, q querier, set, endpoint, version int64, action store.Action, actor string, from, to store.Config) error {
+func record(ctx context.Context, q querier, set, endpoint, version int64, p store.ChangeParams, from, to store.Config) error {
 	var before *string // NULL in the first line, whose state would have no name
 	if from.State != 0 {
 		text, err := json.Marshal(from)
@@ -294,9 +320,9 @@ func record(ctx context.Context, q querier, set, endpoint, version int64, action
 	if err != nil {
 		return err
 	}
-	_, err = q.exec(ctx, `INSERT INTO hookpost.change (endpoint, version, set_version, at, action, actor, old, new)
-		VALUES ($1, $2, $3, statement_timestamp(), $4, $5, $6::text::json, $7::text::json)`,
-		endpoint, version, set, string(action), actor, before, string(after))
+	_, err = q.exec(ctx, `INSERT INTO hookpost.change (endpoint, version, set_version, at, action, actor, op, old, new)
+		VALUES ($1, $2, $3, statement_timestamp(), $4, $5, $6, $7::text::json, $8::text::json)`,
+		endpoint, version, set, string(p.Action), p.Actor, p.Op, before, string(after))
 	return err
 }
 
@@ -378,12 +404,12 @@ func (s *Store) EndpointHistory(ctx context.Context, scope store.Scope, id strin
 			return err
 		}
 		changes = nil
-		return q.query(ctx, "SELECT version, set_version, at, action, actor, old::text, new::text FROM hookpost.change WHERE endpoint = $1 ORDER BY version",
+		return q.query(ctx, "SELECT version, set_version, at, action, actor, op, old::text, new::text FROM hookpost.change WHERE endpoint = $1 ORDER BY version",
 			[]any{ep.Num}, func(scan scanner) error {
 				ch := store.Change{EndpointID: id}
 				var before *string
 				var after string
-				if err := scan(&ch.Version, &ch.SetVersion, &ch.At, (*string)(&ch.Action), &ch.Actor, &before, &after); err != nil {
+				if err := scan(&ch.Version, &ch.SetVersion, &ch.At, (*string)(&ch.Action), &ch.Actor, &ch.Op, &before, &after); err != nil {
 					return err
 				}
 				ch.At = ch.At.UTC()

@@ -97,29 +97,48 @@ func explain(ctx context.Context, err error) error {
 	return fmt.Errorf("postgres: %w", err)
 }
 
-// explainWrite is explain for a write whose commit was asked for together with
-// it: where the connection failed, nobody knows.
-func explainWrite(ctx context.Context, err error) error {
-	if err == nil || !maybeCommitted(err) {
+// errLostBefore says that there was no connection left to commit on.
+var errLostBefore = errors.New("the connection was lost before the commit")
+
+// explainCommit is explain for the answer to a COMMIT. Anything but an answer of the
+// server's leaves it unknown, whatever the driver thinks of its own part.
+func explainCommit(ctx context.Context, err error) error {
+	if err == nil || isAnswer(err) || errors.Is(err, pgx.ErrTxCommitRollback) {
 		return explain(ctx, err)
 	}
-	if ctx.Err() != nil {
+	return fmt.Errorf("%w: %w", store.ErrUnknownCommit, err)
+}
+
+// explainPipeline is explain for a commit that was asked for together with all that
+// it commits, under ctx.
+func explainPipeline(ctx context.Context, err error) error {
+	switch {
+	case err == nil, isAnswer(err), neverSent(err), hadNoServer(err), ofContract(err):
+		return explain(ctx, err)
+	case ctx.Err() != nil:
 		return fmt.Errorf("%w: %w", store.ErrUnknownCommit, ctx.Err())
 	}
 	return fmt.Errorf("%w: %w", store.ErrUnknownCommit, err)
 }
 
-// maybeCommitted reports whether a request may have been carried out although err
-// came instead of its answer.
-func maybeCommitted(err error) bool {
-	switch c := code(err); c {
-	case "":
-		return !pgconn.SafeToRetry(err) && !ofContract(err)
-	case codeAdminShutdown, codeCrashShutdown:
-		return true // it can come between the commit and its answer
-	default:
-		return strings.HasPrefix(c, classConnection) && !hadNoServer(err)
+// isAnswer reports whether err is the server's word that nothing was committed. What
+// it says when it goes down can come between a commit and its answer, and a panic can
+// be that of the commit.
+func isAnswer(err error) bool {
+	c := code(err)
+	if c == "" || c == codeAdminShutdown || c == codeCrashShutdown || strings.HasPrefix(c, classConnection) {
+		return false
 	}
+	var e *pgconn.PgError
+	return !errors.As(err, &e) || e.SeverityUnlocalized != "PANIC"
+}
+
+// neverSent reports whether the statements of a pipeline were not sent: the context
+// had ended before, or preparing them failed, which goes first. That the connection is
+// closed says nothing of when it was.
+func neverSent(err error) bool {
+	var preparing pgx.ErrPreprocessingBatch
+	return errors.As(err, &preparing) || pgconn.SafeToRetry(err) && !errors.Is(err, pgconn.ErrConnClosed)
 }
 
 // hadNoServer reports whether PgBouncer says that it had no connection to pass a

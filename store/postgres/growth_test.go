@@ -31,7 +31,7 @@ func TestTablesStopGrowing(t *testing.T) {
 	scope := store.Scope{Tenant: "acme", Mode: store.Live}
 	ep, err := st.CreateEndpoint(t.Context(), store.Endpoint{
 		Scope: scope, ID: "ep_1", Config: store.Config{State: store.Enabled},
-	}, store.Created, "")
+	}, store.ChangeParams{Action: store.Created})
 	require.NoError(t, err)
 	tables := []string{"event", "delivery", "attempt", "ref"}
 	size := func() (bytes int64) {

@@ -72,10 +72,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *Options) error {
 		}
 		return explain(ctx, err)
 	}
-	if err := tx.Commit(ctx); err != nil {
-		return explainWrite(ctx, err)
-	}
-	return nil
+	return commit(ctx, tx)
 }
 
 func migrate(ctx context.Context, tx pgx.Tx, schema string) error {

@@ -65,7 +65,8 @@ type Store struct {
 	notify  notifier
 	spare   sync.Pool // of *[]byte: buffers for bodies in Enqueue
 
-	fixedViews bool // by default, transactions are not READ COMMITTED
+	fixedViews bool  // by default, transactions are not READ COMMITTED
+	demoted    turns // to leave connections to what has become a standby
 
 	hot       hotLanes
 	dead      deadLanes

@@ -148,7 +148,7 @@ func TestReadOnly(t *testing.T) {
 	standby.Store(true)
 	_, err = st.Enqueue(t.Context(), store.EnqueueParams{Events: []store.NewEvent{event(t, st, "evt_1", ep)}})
 	require.ErrorIs(t, err, store.ErrReadOnly)
-	_, err = st.UpdateEndpoint(t.Context(), ep, store.Edited, "")
+	_, err = st.UpdateEndpoint(t.Context(), ep, store.ChangeParams{Action: store.Edited})
 	require.ErrorIs(t, err, store.ErrReadOnly)
 }
 
@@ -196,7 +196,7 @@ func endpoint(t testing.TB, st *postgres.Store, id string) store.Endpoint {
 	ep, err := st.CreateEndpoint(t.Context(), store.Endpoint{
 		Scope: scope, ID: id, URLKey: id,
 		Config: store.Config{URL: "https://example.com/" + id, EventTypes: []string{"*"}, State: store.Enabled},
-	}, store.Created, "")
+	}, store.ChangeParams{Action: store.Created})
 	require.NoError(t, err)
 	return ep
 }

@@ -9,7 +9,7 @@ import (
 )
 
 // Replay implements [store.Log].
-func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpointID string) (id store.DeliveryID, err error) {
+func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpointID string, p store.ReplayParams) (id store.DeliveryID, err error) {
 	if err := store.CheckScope(scope); err != nil {
 		return store.DeliveryID{}, err
 	}
@@ -27,6 +27,19 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 		if err != nil {
 			return err
 		}
+		if p.Repeat {
+			ep, err := endpointByID(ctx, q, scope, endpointID)
+			if err != nil {
+				return err
+			}
+			id = store.DeliveryID{Event: event, Endpoint: ep.Num, Round: p.Round}
+			there := 0
+			stored, err := first(ctx, q, "SELECT 1 FROM hookpost.delivery WHERE event = $1 AND endpoint = $2 AND round = $3",
+				[]any{event, ep.Num, int4(p.Round)}, &there)
+			if err != nil || stored {
+				return err
+			}
+		}
 		ep, err := takesDeliveries(ctx, q, scope, endpointID)
 		switch {
 		case err != nil:
@@ -35,9 +48,13 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 			return fmt.Errorf("%w: %.80q", store.ErrErased, eventID)
 		}
 		id = store.DeliveryID{Event: event, Endpoint: ep.Num}
-		return q.row(ctx, `INSERT INTO hookpost.delivery (event, endpoint, round, state, due_at, created_at)
+		err = q.row(ctx, `INSERT INTO hookpost.delivery (event, endpoint, round, state, due_at, created_at)
 			SELECT $1, $2, coalesce(max(round), 0) + 1, 1, statement_timestamp(), statement_timestamp()
 			FROM hookpost.delivery WHERE event = $1 AND endpoint = $2 RETURNING round`, []any{event, ep.Num}, &id.Round)
+		if err == nil && p.Round != 0 && p.Round != id.Round {
+			err = fmt.Errorf("%w: the next round is %d, not %d", store.ErrChanged, id.Round, p.Round)
+		}
+		return err
 	})
 	if err != nil {
 		return store.DeliveryID{}, err

@@ -42,6 +42,7 @@ func (s *Store) Backlogs(ctx context.Context, scope store.Scope, p store.Backlog
 		text, args = backlogOne, append(args[:3], p.EndpointID)
 	}
 	err = s.read(ctx, func(q querier) error {
+		page = nil
 		leases, inFlight := 0, make(map[int64]int)
 		err := q.query(ctx, inFlightText, []any{store.MaxInFlightCount}, func(scan scanner) error {
 			var endpoint int64

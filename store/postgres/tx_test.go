@@ -185,7 +185,7 @@ func TestOpenTxDelaysNobodyElse(t *testing.T) {
 	require.NoError(t, err)
 	edited := ep
 	edited.Description = "edited"
-	_, err = st.UpdateEndpoint(ctx, edited, store.Edited, "")
+	_, err = st.UpdateEndpoint(ctx, edited, store.ChangeParams{Action: store.Edited})
 	require.NoError(t, err)
 	_, err = st.Enqueue(ctx, store.EnqueueParams{Events: []store.NewEvent{event(t, st, "evt_open", ep)}})
 	require.ErrorIs(t, err, store.ErrBusy)

@@ -26,7 +26,7 @@ func benchStore(b *testing.B, endpoints int) (*sqlite.Store, []store.Endpoint, i
 		_, err := st.CreateEndpoint(b.Context(), store.Endpoint{
 			Scope: scope, ID: fmt.Sprintf("ep_%d", i), URLKey: url,
 			Config: store.Config{URL: url, EventTypes: []string{"*"}, State: store.Enabled},
-		}, store.Created, "")
+		}, store.ChangeParams{Action: store.Created})
 		require.NoError(b, err)
 	}
 	set, err := st.EndpointSet(b.Context(), scope)

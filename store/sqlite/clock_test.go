@@ -18,7 +18,7 @@ func TestClockPutBack(t *testing.T) {
 	st := openFile(t, filepath.Join(t.TempDir(), "hooks.db"), &sqlite.Options{Clock: clock.Now})
 	ep, err := st.CreateEndpoint(t.Context(), store.Endpoint{
 		Scope: scope, ID: "ep_1", URLKey: "https://example.com/", Config: store.Config{State: store.Enabled},
-	}, store.Created, "")
+	}, store.ChangeParams{Action: store.Created})
 	require.NoError(t, err)
 	enqueue := func(id string, lease bool, delay time.Duration) {
 		ev := event(id, []byte("{}"))

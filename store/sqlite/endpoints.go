@@ -78,8 +78,8 @@ func endpointSet(x execer, scope store.Scope, now int64) (store.EndpointSet, err
 }
 
 // CreateEndpoint implements [store.Endpoints].
-func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, action store.Action, actor string) (out store.Endpoint, err error) {
-	if err := store.CheckEndpoint(&ep, action, actor); err != nil {
+func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, p store.ChangeParams) (out store.Endpoint, err error) {
+	if err := store.CheckEndpoint(&ep, p); err != nil {
 		return out, err
 	}
 	err = s.write(ctx, func(c *conn) error {
@@ -87,6 +87,12 @@ func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, action st
 		scope, err := scopeOf(c, ep.Scope)
 		if err != nil {
 			return err
+		}
+		if there, err := endpointByID(c, ep.Scope, ep.ID); err == nil {
+			if done, err := did(c, there.Num, p.Op); err != nil || done {
+				out = there
+				return err
+			}
 		}
 		if err := scope.create(c); err != nil {
 			return err
@@ -112,7 +118,7 @@ func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, action st
 		if err != nil {
 			return err
 		}
-		if err := record(c, &scope, num, 1, now, action, actor, store.Config{}, ep.Config); err != nil {
+		if err := record(c, &scope, num, 1, now, p, store.Config{}, ep.Config); err != nil {
 			return err
 		}
 		out, err = endpointByID(c, ep.Scope, ep.ID)
@@ -125,12 +131,12 @@ func (s *Store) CreateEndpoint(ctx context.Context, ep store.Endpoint, action st
 }
 
 // UpdateEndpoint implements [store.Endpoints].
-func (s *Store) UpdateEndpoint(ctx context.Context, ep store.Endpoint, action store.Action, actor string) (out store.Endpoint, err error) {
-	if err := store.CheckEndpoint(&ep, action, actor); err != nil {
+func (s *Store) UpdateEndpoint(ctx context.Context, ep store.Endpoint, p store.ChangeParams) (out store.Endpoint, err error) {
+	if err := store.CheckEndpoint(&ep, p); err != nil {
 		return out, err
 	}
 	err = s.write(ctx, func(c *conn) error {
-		out, err = changeEndpoint(c, ep, s.now(), action, actor)
+		out, err = changeEndpoint(c, ep, s.now(), p)
 		return err
 	})
 	if err != nil {
@@ -140,10 +146,14 @@ func (s *Store) UpdateEndpoint(ctx context.Context, ep store.Endpoint, action st
 }
 
 // changeEndpoint is UpdateEndpoint inside a transaction.
-func changeEndpoint(x execer, ep store.Endpoint, now int64, action store.Action, actor string) (store.Endpoint, error) {
+func changeEndpoint(x execer, ep store.Endpoint, now int64, p store.ChangeParams) (store.Endpoint, error) {
 	old, err := endpointByID(x, ep.Scope, ep.ID)
+	if err != nil {
+		return old, err
+	}
+	done, err := did(x, old.Num, p.Op)
 	switch {
-	case err != nil:
+	case err != nil || done:
 		return old, err
 	case old.State == store.Deleted:
 		return old, fmt.Errorf("%w: %s", store.ErrDeleted, ep.ID)
@@ -183,7 +193,7 @@ func changeEndpoint(x execer, ep store.Endpoint, now int64, action store.Action,
 			return old, err
 		}
 	}
-	if err := record(x, &scope, old.Num, old.Version+1, now, action, actor, old.Config, ep.Config); err != nil {
+	if err := record(x, &scope, old.Num, old.Version+1, now, p, old.Config, ep.Config); err != nil {
 		return old, err
 	}
 	return endpointByID(x, ep.Scope, ep.ID)
@@ -192,7 +202,7 @@ func changeEndpoint(x execer, ep store.Endpoint, now int64, action store.Action,
 // disable disables an endpoint without anybody having asked for it.
 func disable(x execer, ep store.Endpoint, now int64, reason string) (store.Endpoint, error) {
 	ep.State, ep.Reason = store.Disabled, reason
-	return changeEndpoint(x, ep, now, store.WasDisabled, "")
+	return changeEndpoint(x, ep, now, store.ChangeParams{Action: store.WasDisabled})
 }
 
 // urlFree returns ErrDuplicateURL if another endpoint has ep's URL.
@@ -223,8 +233,16 @@ func encodeSealed(ep *store.Endpoint) (string, error) {
 	return string(text), nil
 }
 
+// did reports whether the endpoint's history has a change with that Op.
+func did(x execer, endpoint int64, op string) (bool, error) {
+	if op == "" {
+		return false, nil
+	}
+	return first(x, func(row) {}, "SELECT 1 FROM hookpost_change WHERE endpoint = ? AND op = ?", endpoint, op)
+}
+
 // record raises the set's version and adds a line to the endpoint's history.
-func record(x execer, scope *scopeRow, endpoint, version, now int64, action store.Action, actor string, from, to store.Config) error {
+func record(x execer, scope *scopeRow, endpoint, version, now int64, p store.ChangeParams, from, to store.Config) error {
 	if err := scope.bump(x); err != nil {
 		return err
 	}
@@ -240,8 +258,8 @@ func record(x execer, scope *scopeRow, endpoint, version, now int64, action stor
 	if err != nil {
 		return err
 	}
-	_, err = x.exec(`INSERT INTO hookpost_change (endpoint, version, set_version, at, action, actor, old, new)
-		VALUES (?, ?, ?, ?, ?, ?, ?, ?)`, endpoint, version, scope.version, now, string(action), actor, before, string(after))
+	_, err = x.exec(`INSERT INTO hookpost_change (endpoint, version, set_version, at, action, actor, op, old, new)
+		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`, endpoint, version, scope.version, now, string(p.Action), p.Actor, p.Op, before, string(after))
 	return err
 }
 
@@ -325,18 +343,19 @@ func (s *Store) EndpointHistory(ctx context.Context, scope store.Scope, id strin
 				At:         r.time(2),
 				Action:     store.Action(r.text(3)),
 				Actor:      r.text(4),
+				Op:         r.text(5),
 			}
-			if !r.null(5) {
-				if err := json.Unmarshal(r.blob(5), &ch.Old); err != nil {
+			if !r.null(6) {
+				if err := json.Unmarshal(r.blob(6), &ch.Old); err != nil {
 					return err
 				}
 			}
-			if err := json.Unmarshal(r.blob(6), &ch.New); err != nil {
+			if err := json.Unmarshal(r.blob(7), &ch.New); err != nil {
 				return err
 			}
 			changes = append(changes, ch)
 			return nil
-		}, "SELECT version, set_version, at, action, actor, old, new FROM hookpost_change WHERE endpoint = ? ORDER BY version", ep.Num)
+		}, "SELECT version, set_version, at, action, actor, op, old, new FROM hookpost_change WHERE endpoint = ? ORDER BY version", ep.Num)
 	})
 	return changes, err
 }

@@ -37,7 +37,7 @@ func TestFileStopsGrowing(t *testing.T) {
 	scope := store.Scope{Tenant: "acme", Mode: store.Live}
 	ep, err := st.CreateEndpoint(t.Context(), store.Endpoint{
 		Scope: scope, ID: "ep_1", Config: store.Config{State: store.Enabled},
-	}, store.Created, "")
+	}, store.ChangeParams{Action: store.Created})
 	require.NoError(t, err)
 
 	pages := func() (n int) {

@@ -29,7 +29,7 @@ func TestPagesNeedNoSort(t *testing.T) {
 	require.NoError(t, err)
 	defer st.Close()
 	scope := store.Scope{Tenant: "acme", Mode: store.Live}
-	_, err = st.CreateEndpoint(t.Context(), store.Endpoint{Scope: scope, ID: "ep_1", Config: store.Config{State: store.Enabled}}, store.Created, "")
+	_, err = st.CreateEndpoint(t.Context(), store.Endpoint{Scope: scope, ID: "ep_1", Config: store.Config{State: store.Enabled}}, store.ChangeParams{Action: store.Created})
 	require.NoError(t, err)
 	now := time.Now()
 	for name, q := range map[string]store.DeliveryQuery{

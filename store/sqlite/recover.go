@@ -8,7 +8,7 @@ import (
 )
 
 // Replay implements [store.Log].
-func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpointID string) (id store.DeliveryID, err error) {
+func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpointID string, p store.ReplayParams) (id store.DeliveryID, err error) {
 	err = s.write(ctx, func(c *conn) error {
 		sc, err := scopeOf(c, scope)
 		if err != nil {
@@ -24,6 +24,17 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 		if err != nil {
 			return err
 		}
+		if p.Repeat {
+			ep, err := endpointByID(c, scope, endpointID)
+			if err != nil {
+				return err
+			}
+			id = store.DeliveryID{Event: event, Endpoint: ep.Num, Round: p.Round}
+			there, err := first(c, func(row) {}, "SELECT 1 FROM hookpost_delivery WHERE event = ? AND endpoint = ? AND round = ?", event, ep.Num, p.Round)
+			if err != nil || there {
+				return err
+			}
+		}
 		ep, err := takesDeliveries(c, scope, endpointID)
 		switch {
 		case err != nil:
@@ -32,6 +43,9 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 			return fmt.Errorf("%w: %.80q", store.ErrErased, eventID)
 		}
 		id, err = again(c, event, ep.Num, s.now())
+		if err == nil && p.Round != 0 && p.Round != id.Round {
+			err = fmt.Errorf("%w: the next round is %d, not %d", store.ErrChanged, id.Round, p.Round)
+		}
 		return err
 	})
 	if err != nil {

@@ -69,7 +69,7 @@ func TestMemberFailsAlone(t *testing.T) {
 		wg.Go(func() {
 			ep := ep
 			ep.ID = fmt.Sprintf("ep_%d", i)
-			_, err := st.CreateEndpoint(context.Background(), ep, store.Created, "")
+			_, err := st.CreateEndpoint(context.Background(), ep, store.ChangeParams{Action: store.Created})
 			mu.Lock()
 			defer mu.Unlock()
 			if errors.Is(err, store.ErrDuplicateURL) {

@@ -44,11 +44,11 @@ func calls(w *world) []call {
 			return err
 		}},
 		{"CreateEndpoint", func(ctx context.Context, st store.Store) error {
-			_, err := st.CreateEndpoint(ctx, another, store.Created, "")
+			_, err := st.CreateEndpoint(ctx, another, store.ChangeParams{Action: store.Created})
 			return err
 		}},
 		{"UpdateEndpoint", func(ctx context.Context, st store.Store) error {
-			_, err := st.UpdateEndpoint(ctx, edited, store.Edited, "")
+			_, err := st.UpdateEndpoint(ctx, edited, store.ChangeParams{Action: store.Edited})
 			return err
 		}},
 		{"Endpoint", func(ctx context.Context, st store.Store) error { _, err := st.Endpoint(ctx, s, ep.ID); return err }},
@@ -89,7 +89,10 @@ func calls(w *world) []call {
 		}},
 		{"Delivery", func(ctx context.Context, st store.Store) error { _, err := st.Delivery(ctx, s, id); return err }},
 		{"Attempts", func(ctx context.Context, st store.Store) error { _, err := st.Attempts(ctx, s, id); return err }},
-		{"Replay", func(ctx context.Context, st store.Store) error { _, err := st.Replay(ctx, s, ev.ID, ep.ID); return err }},
+		{"Replay", func(ctx context.Context, st store.Store) error {
+			_, err := st.Replay(ctx, s, ev.ID, ep.ID, store.ReplayParams{})
+			return err
+		}},
 		{"Cancel", func(ctx context.Context, st store.Store) error { return st.Cancel(ctx, s, second, "why") }},
 		{"Recover", func(ctx context.Context, st store.Store) error {
 			_, err := st.Recover(ctx, s, store.RecoverParams{})

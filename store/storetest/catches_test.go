@@ -62,6 +62,8 @@ var faults = map[string]fault{
 	"transactions are unbounded":  {check: "TxEraseBounded", tx: func(st store.Store, tx store.Tx) store.Tx { return erasesAtOnce{tx, st} }},
 	"transactions do not wait":    {check: "TxSendLater", tx: func(_ store.Store, tx store.Tx) store.Tx { return sendsAtOnce{tx} }},
 	"lists outlive erasing":       {check: "EraseFanOut", make: func(st store.Store) store.Store { return fansOutFirst{st} }},
+	"an op is ignored":            {check: "RepeatedChange", make: func(st store.Store) store.Store { return forgetsOps{st} }},
+	"repeated replays are new":    {check: "RepeatedReplay", make: func(st store.Store) store.Store { return replaysAgain{st} }},
 	"reseal is undone":            {check: "ResealOutlivesEdits", make: func(st store.Store) store.Store { return undoesReseal{st} }},
 	"trace is lost":               {check: "TraceContext", make: func(st store.Store) store.Store { return losesTrace{st} }},
 	"targets are not checked":     {check: "EnqueueRefused", make: func(st store.Store) store.Store { return acceptsTargets{st} }},
@@ -118,6 +120,21 @@ func TestCatches(t *testing.T) {
 			}
 		})
 	}
+}
+
+// forgetsOps makes every change anew.
+type forgetsOps struct{ store.Store }
+
+func (s forgetsOps) UpdateEndpoint(ctx context.Context, ep store.Endpoint, p store.ChangeParams) (store.Endpoint, error) {
+	p.Op = ""
+	return s.Store.UpdateEndpoint(ctx, ep, p)
+}
+
+// replaysAgain takes no replay for one that it has made.
+type replaysAgain struct{ store.Store }
+
+func (s replaysAgain) Replay(ctx context.Context, scope store.Scope, event, endpoint string, p store.ReplayParams) (store.DeliveryID, error) {
+	return s.Store.Replay(ctx, scope, event, endpoint, store.ReplayParams{})
 }
 
 // erasesAtOnce erases outside of the transaction, and any number.
@@ -260,8 +277,8 @@ func (s trimsBody) Enqueue(ctx context.Context, p store.EnqueueParams) ([]store.
 
 type undoesReseal struct{ store.Store }
 
-func (s undoesReseal) UpdateEndpoint(ctx context.Context, ep store.Endpoint, action store.Action, actor string) (store.Endpoint, error) {
-	out, err := s.Store.UpdateEndpoint(ctx, ep, action, actor)
+func (s undoesReseal) UpdateEndpoint(ctx context.Context, ep store.Endpoint, p store.ChangeParams) (store.Endpoint, error) {
+	out, err := s.Store.UpdateEndpoint(ctx, ep, p)
 	if err == nil {
 		_, err = s.Reseal(ctx, []store.Resealed{{
 			EndpointKey: store.EndpointKey{Scope: ep.Scope, Num: out.Num}, Values: []store.SealedValue{*ep.SealedValues()[0]},
@@ -353,7 +370,7 @@ func (s fillsTwice) BackFill(ctx context.Context, scope store.Scope, endpointID 
 	for i := range all {
 		for _, num := range events {
 			if all[i].Num == num && err == nil {
-				_, err = s.Replay(ctx, scope, all[i].ID, endpointID)
+				_, err = s.Replay(ctx, scope, all[i].ID, endpointID, store.ReplayParams{})
 				n++
 			}
 		}

@@ -55,7 +55,7 @@ func endpointRoundTrip(w *world) {
 	want.EventTypes = slices.Clone(ep.EventTypes)
 
 	from := w.now()
-	created, err := w.st.CreateEndpoint(w.ctx(), ep, store.Imported, "ann")
+	created, err := w.st.CreateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Imported, Actor: "ann"})
 	w.must(err, "CreateEndpoint")
 	to := w.now()
 	ep.Secrets[0].Sealed[0] = 'x' // byte slices handed in are not kept
@@ -119,7 +119,7 @@ func endpointVersions(w *world) {
 		next := cur
 		change(&next)
 		from := w.now()
-		got, err := w.st.UpdateEndpoint(w.ctx(), next, store.Edited, "ann")
+		got, err := w.st.UpdateEndpoint(w.ctx(), next, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 		w.must(err, "UpdateEndpoint, change %d", i)
 		if got.Version != cur.Version+1 || got.Num != ep.Num || !got.CreatedAt.Equal(ep.CreatedAt) {
 			w.Errorf("change %d: version %d, number %d, created at %v, want version %d and the rest as it was", i, got.Version, got.Num, got.CreatedAt, cur.Version+1)
@@ -135,7 +135,7 @@ func endpointVersions(w *world) {
 		if v <= last {
 			w.Errorf("change %d: the set's version went from %d to %d, want it to grow", i, last, v)
 		}
-		_, err = w.st.UpdateEndpoint(w.ctx(), cur, store.Edited, "bob")
+		_, err = w.st.UpdateEndpoint(w.ctx(), cur, store.ChangeParams{Action: store.Edited, Actor: "bob"})
 		w.wantErr(err, store.ErrChanged, "change %d: UpdateEndpoint from the version before", i)
 		if w.setVersion() != v {
 			w.Errorf("change %d: a refused update changed the set's version", i)
@@ -147,7 +147,7 @@ func endpointVersions(w *world) {
 	}
 	unknown := cur
 	unknown.ID = "ep_unknown"
-	_, err := w.st.UpdateEndpoint(w.ctx(), unknown, store.Edited, "ann")
+	_, err := w.st.UpdateEndpoint(w.ctx(), unknown, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 	w.wantErr(err, store.ErrNotFound, "UpdateEndpoint of an unknown id")
 }
 
@@ -162,13 +162,13 @@ func endpointURLs(w *world) {
 		w.Helper()
 		set := w.setVersion()
 		ep := withKey(a.URLKey)
-		_, err := w.st.CreateEndpoint(w.ctx(), ep, store.Created, "ann")
+		_, err := w.st.CreateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Created, Actor: "ann"})
 		w.wantErr(err, store.ErrDuplicateURL, "CreateEndpoint with the URL key of an endpoint that is %s", why)
 		_, err = w.st.Endpoint(w.ctx(), w.scope, ep.ID)
 		w.wantErr(err, store.ErrNotFound, "Endpoint whose creation was refused")
 		mine := w.reload(b)
 		mine.URLKey = a.URLKey
-		_, err = w.st.UpdateEndpoint(w.ctx(), mine, store.Edited, "ann")
+		_, err = w.st.UpdateEndpoint(w.ctx(), mine, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 		w.wantErr(err, store.ErrDuplicateURL, "UpdateEndpoint to the URL key of an endpoint that is %s", why)
 		if got := w.reload(b); got.URLKey != b.URLKey {
 			w.Errorf("a refused update changed the URL key")
@@ -183,7 +183,7 @@ func endpointURLs(w *world) {
 
 	same := w.reload(a)
 	same.Description = "keeps its own URL"
-	_, err := w.st.UpdateEndpoint(w.ctx(), same, store.Edited, "ann")
+	_, err := w.st.UpdateEndpoint(w.ctx(), same, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 	w.must(err, "UpdateEndpoint that keeps the URL")
 
 	w.setState(a, store.Deleted)
@@ -192,7 +192,7 @@ func endpointURLs(w *world) {
 	// The URL that an edit gives up is free as well.
 	moved := w.reload(c)
 	moved.URLKey = "https://elsewhere.example.com/"
-	_, err = w.st.UpdateEndpoint(w.ctx(), moved, store.Edited, "ann")
+	_, err = w.st.UpdateEndpoint(w.ctx(), moved, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 	w.must(err, "UpdateEndpoint to a new URL")
 	w.create(withKey(a.URLKey))
 
@@ -206,7 +206,7 @@ func endpointDelete(w *world) {
 	ep := w.endpoint()
 	del := ep
 	del.State = store.Deleted
-	got, err := w.st.UpdateEndpoint(w.ctx(), del, store.WasDeleted, "ann")
+	got, err := w.st.UpdateEndpoint(w.ctx(), del, store.ChangeParams{Action: store.WasDeleted, Actor: "ann"})
 	w.must(err, "UpdateEndpoint to deleted")
 	for _, got := range []store.Endpoint{got, w.reload(ep)} {
 		if got.State != store.Deleted || len(got.SealedValues()) != 0 || got.Version != 2 {
@@ -219,7 +219,7 @@ func endpointDelete(w *world) {
 	for _, s := range []store.EndpointState{store.Enabled, store.Disabled, store.Deleted} {
 		again := got
 		again.State = s
-		_, err = w.st.UpdateEndpoint(w.ctx(), again, store.Edited, "ann")
+		_, err = w.st.UpdateEndpoint(w.ctx(), again, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 		w.wantErr(err, store.ErrDeleted, "UpdateEndpoint of a deleted endpoint to %v", s)
 	}
 	h, err := w.st.EndpointHistory(w.ctx(), w.scope, ep.ID)
@@ -244,7 +244,7 @@ func endpointHistory(w *world) {
 		times = append(times, w.now())
 		w.advance(time.Minute)
 	}
-	cur, err := w.st.CreateEndpoint(w.ctx(), ep, store.Imported, "ann")
+	cur, err := w.st.CreateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Imported, Actor: "ann"})
 	w.must(err, "CreateEndpoint")
 	configs := []store.Config{{}, cur.Config}
 	tick()
@@ -262,7 +262,7 @@ func endpointHistory(w *world) {
 	for _, s := range steps {
 		next := cur
 		s.change(&next)
-		cur, err = w.st.UpdateEndpoint(w.ctx(), next, s.action, s.actor)
+		cur, err = w.st.UpdateEndpoint(w.ctx(), next, store.ChangeParams{Action: s.action, Actor: s.actor})
 		w.must(err, "UpdateEndpoint %s", s.action)
 		configs = append(configs, next.Config)
 		w.endpoint() // others have a history of their own
@@ -386,7 +386,7 @@ func endpointRaces(w *world) {
 			mine := ep
 			mine.Description = fmt.Sprint(i)
 			_, errs[i] = busy(func() (store.Endpoint, error) {
-				return stores[i%2].UpdateEndpoint(w.ctx(), mine, store.Edited, "")
+				return stores[i%2].UpdateEndpoint(w.ctx(), mine, store.ChangeParams{Action: store.Edited})
 			})
 		})
 		won := 0
@@ -409,7 +409,7 @@ func endpointRaces(w *world) {
 		}
 		parallel(n, func(i int) {
 			_, errs[i] = busy(func() (store.Endpoint, error) {
-				return stores[i%2].CreateEndpoint(w.ctx(), fresh[i], store.Created, "")
+				return stores[i%2].CreateEndpoint(w.ctx(), fresh[i], store.ChangeParams{Action: store.Created})
 			})
 		})
 		won = 0

@@ -309,7 +309,7 @@ func staleEndpointSet(w *world) {
 				res, enqErr = busy(func() ([]store.Enqueued, error) { return w.st.Enqueue(w.ctx(), enqueueParams(ev)) })
 			} else {
 				_, updErr = busy(func() (store.Endpoint, error) {
-					return second.UpdateEndpoint(w.ctx(), edited, store.Edited, "")
+					return second.UpdateEndpoint(w.ctx(), edited, store.ChangeParams{Action: store.Edited})
 				})
 			}
 		})

@@ -167,7 +167,7 @@ func erase(w *world) {
 	w.promote()
 	w.takeOver()
 	w.idle("the event was erased")
-	_, err := w.st.Replay(w.ctx(), w.scope, ev.ID, ready.ID)
+	_, err := w.st.Replay(w.ctx(), w.scope, ev.ID, ready.ID, store.ReplayParams{})
 	w.wantErr(err, store.ErrErased, "Replay of an erased event")
 	w.wantRecovered(store.RecoverParams{}, 0, 0, "recovering an erased event")
 
@@ -403,7 +403,7 @@ func eraseRaces(w *world) {
 				case 0:
 					w.erase(st, store.EraseParams{EventID: ev.ID})
 				case 1:
-					_, err = st.Replay(w.ctx(), w.scope, ev.ID, eps[2].ID)
+					_, err = st.Replay(w.ctx(), w.scope, ev.ID, eps[2].ID, store.ReplayParams{})
 				case 2:
 					_, err = st.BackFill(w.ctx(), w.scope, eps[3].ID, []int64{num})
 				case 3:

@@ -232,7 +232,7 @@ func healthIsNotAChange(w *world) {
 	// the health.
 	w.fail(ep)
 	ep.Description = "edited"
-	got, err := w.st.UpdateEndpoint(w.ctx(), ep, store.Edited, "ann")
+	got, err := w.st.UpdateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 	w.must(err, "UpdateEndpoint after attempts")
 	if got.Failures != 1 || got.FailingSince.IsZero() {
 		w.Errorf("an edit overwrote the health with what was read before: %+v", got.Health)
@@ -290,7 +290,7 @@ func disableFailing(w *world) {
 		w.Errorf("disabled %+v again", got)
 	}
 	ep.Description = "edited on the version before"
-	_, err = w.st.UpdateEndpoint(w.ctx(), ep, store.Edited, "ann")
+	_, err = w.st.UpdateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 	w.wantErr(err, store.ErrChanged, "UpdateEndpoint of the version before DisableFailing")
 
 	// Enabled again, it has its five days again.

@@ -65,7 +65,7 @@ func deliveryLog(w *world) {
 			}
 		}
 	}, compareIDs)[0]
-	again, err := w.st.Replay(w.ctx(), w.scope, facts[first].ev.ID, facts[first].endpoint.ID)
+	again, err := w.st.Replay(w.ctx(), w.scope, facts[first].ev.ID, facts[first].endpoint.ID, store.ReplayParams{})
 	w.must(err, "Replay")
 	facts[again] = facts[first]
 	w.setState(eps[2], store.Deleted)
@@ -225,7 +225,7 @@ func logPagesUnderWrites(w *world) {
 		if i == 1 {
 			ev, err := w.st.Events(w.ctx(), w.scope, store.EventQuery{Limit: 1})
 			w.must(err, "Events")
-			_, err = w.st.Replay(w.ctx(), w.scope, ev[0].ID, eps[0].ID)
+			_, err = w.st.Replay(w.ctx(), w.scope, ev[0].ID, eps[0].ID, store.ReplayParams{})
 			w.must(err, "Replay")
 		}
 	}

@@ -130,7 +130,7 @@ func pruneLog(w *world) {
 	claimed := w.take(id)
 	late := claimed
 	w.accepted(exhaust(claimed))
-	second, err := w.st.Replay(w.ctx(), w.scope, ev.ID, ep.ID)
+	second, err := w.st.Replay(w.ctx(), w.scope, ev.ID, ep.ID, store.ReplayParams{})
 	w.must(err, "Replay")
 	w.accepted(success(w.take(second)))
 	w.advance(50 * day)
@@ -149,7 +149,7 @@ func pruneLog(w *world) {
 		_, err = w.st.Attempts(w.ctx(), w.scope, gone)
 		w.wantErr(err, store.ErrNotFound, "Attempts of a pruned event")
 	}
-	_, err = w.st.Replay(w.ctx(), w.scope, ev.ID, ep.ID)
+	_, err = w.st.Replay(w.ctx(), w.scope, ev.ID, ep.ID, store.ReplayParams{})
 	w.wantErr(err, store.ErrNotFound, "Replay of a pruned event")
 	if es, ds := w.events(store.EventQuery{}), w.deliveries(store.DeliveryQuery{}); len(es) != 1 || len(ds) != 1 || ds[0].ID != young {
 		w.Errorf("after pruning the log lists %d events and %d deliveries, want the young one", len(es), len(ds))
@@ -349,7 +349,7 @@ func pruneRaces(w *world) {
 				case 0:
 					n, err = st.Prune(w.ctx(), store.Retention{Log: 90 * day, Payloads: 30 * day}, many)
 				case 1:
-					_, err = st.Replay(w.ctx(), w.scope, ev.ID, eps[1].ID)
+					_, err = st.Replay(w.ctx(), w.scope, ev.ID, eps[1].ID, store.ReplayParams{})
 				case 2:
 					n, err = st.BackFill(w.ctx(), w.scope, eps[2].ID, []int64{num})
 				case 3:

@@ -27,7 +27,7 @@ func secret(id, kid string, sealed []byte, fingerprint string) store.SealedSecre
 
 func (w *world) create(ep store.Endpoint) store.Endpoint {
 	w.Helper()
-	got, err := w.st.CreateEndpoint(w.ctx(), ep, store.Created, "ann")
+	got, err := w.st.CreateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Created, Actor: "ann"})
 	w.must(err, "CreateEndpoint %s", ep.ID)
 	return got
 }
@@ -63,7 +63,7 @@ func (w *world) setState(ep store.Endpoint, s store.EndpointState) store.Endpoin
 	action := map[store.EndpointState]store.Action{
 		store.Enabled: store.WasEnabled, store.Disabled: store.WasDisabled, store.Deleted: store.WasDeleted,
 	}[s]
-	got, err := w.st.UpdateEndpoint(w.ctx(), ep, action, "ann")
+	got, err := w.st.UpdateEndpoint(w.ctx(), ep, store.ChangeParams{Action: action, Actor: "ann"})
 	w.must(err, "UpdateEndpoint %s to %v", ep.ID, s)
 	return got
 }
@@ -73,7 +73,7 @@ func (w *world) edit(ep store.Endpoint) store.Endpoint {
 	w.Helper()
 	ep = w.reload(ep)
 	ep.Description += "edited "
-	got, err := w.st.UpdateEndpoint(w.ctx(), ep, store.Edited, "ann")
+	got, err := w.st.UpdateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 	w.must(err, "UpdateEndpoint %s", ep.ID)
 	return got
 }

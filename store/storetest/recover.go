@@ -102,12 +102,12 @@ func recoverOnce(w *world) {
 	id := w.send(ep)[0]
 	w.accepted(exhaust(w.take(id)))
 	ev := w.delivery(id).EventID
-	second, err := w.st.Replay(w.ctx(), w.scope, ev, ep.ID)
+	second, err := w.st.Replay(w.ctx(), w.scope, ev, ep.ID, store.ReplayParams{})
 	w.must(err, "Replay")
 	w.accepted(success(w.take(second)))
 	w.wantRecovered(store.RecoverParams{}, 0, 0, "delivered since by a replay")
 	// An exhausted replay of a delivered event has no later round.
-	second, err = w.st.Replay(w.ctx(), w.scope, ev, ep.ID)
+	second, err = w.st.Replay(w.ctx(), w.scope, ev, ep.ID, store.ReplayParams{})
 	w.must(err, "Replay")
 	w.accepted(exhaust(w.take(second)))
 	w.wantRecovered(store.RecoverParams{}, 1, 0, "a replay exhausted after one was delivered")

@@ -24,7 +24,7 @@ func replay(w *world) {
 	w.advance(100 * time.Hour)
 
 	from := w.now()
-	second, err := w.st.Replay(w.ctx(), w.scope, ev.ID, ep.ID)
+	second, err := w.st.Replay(w.ctx(), w.scope, ev.ID, ep.ID, store.ReplayParams{})
 	w.must(err, "Replay")
 	if want := (store.DeliveryID{Event: num, Endpoint: ep.Num, Round: 1}); second != want {
 		w.Errorf("the first replay is %v, want %v", second, want)
@@ -46,7 +46,7 @@ func replay(w *world) {
 
 	// Delivered and pending ones can be replayed too; rounds go up.
 	for round := 2; round <= 3; round++ {
-		got, err := w.st.Replay(w.ctx(), w.scope, ev.ID, ep.ID)
+		got, err := w.st.Replay(w.ctx(), w.scope, ev.ID, ep.ID, store.ReplayParams{})
 		w.must(err, "Replay")
 		if got.Round != round {
 			w.Errorf("replay number %d has round %d", round, got.Round)
@@ -55,7 +55,7 @@ func replay(w *world) {
 
 	// An endpoint that the event was not for, created later.
 	later := w.endpoint()
-	got, err := w.st.Replay(w.ctx(), w.scope, ev.ID, later.ID)
+	got, err := w.st.Replay(w.ctx(), w.scope, ev.ID, later.ID, store.ReplayParams{})
 	w.must(err, "Replay to an endpoint created later")
 	if want := (store.DeliveryID{Event: num, Endpoint: later.Num, Round: 1}); got != want {
 		w.Errorf("replay to an endpoint without a fan-out delivery is %v, want %v: round 0 is the fan-out", got, want)
@@ -74,7 +74,7 @@ func replayRefused(w *world) {
 	refused := func(event, endpoint string, want error, what string) {
 		w.Helper()
 		before := len(w.deliveries(store.DeliveryQuery{}))
-		_, err := w.st.Replay(w.ctx(), w.scope, event, endpoint)
+		_, err := w.st.Replay(w.ctx(), w.scope, event, endpoint, store.ReplayParams{})
 		w.wantErr(err, want, "Replay, %s", what)
 		if n := len(w.deliveries(store.DeliveryQuery{})); n != before {
 			w.Errorf("a refused replay (%s) left a delivery", what)
@@ -108,7 +108,9 @@ func concurrentReplays(w *world) {
 	const n = 10
 	ids, errs := make([]store.DeliveryID, n), make([]error, n)
 	parallel(n, func(i int) {
-		ids[i], errs[i] = busy(func() (store.DeliveryID, error) { return stores[i%2].Replay(w.ctx(), w.scope, ev.ID, ep.ID) })
+		ids[i], errs[i] = busy(func() (store.DeliveryID, error) {
+			return stores[i%2].Replay(w.ctx(), w.scope, ev.ID, ep.ID, store.ReplayParams{})
+		})
 	})
 	rounds := map[int]bool{}
 	for i := range n {

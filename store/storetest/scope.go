@@ -86,7 +86,7 @@ func scopesNeverMix(w *world) {
 			notFound("EndpointHistory", err)
 			moved := w.reload(ep)
 			moved.Scope = scope
-			_, err = w.st.UpdateEndpoint(ctx, moved, store.Edited, "")
+			_, err = w.st.UpdateEndpoint(ctx, moved, store.ChangeParams{Action: store.Edited})
 			notFound("UpdateEndpoint", err)
 			_, err = w.st.Event(ctx, scope, ev.ID)
 			notFound("Event", err)
@@ -95,7 +95,7 @@ func scopesNeverMix(w *world) {
 			_, err = w.st.Attempts(ctx, scope, id)
 			notFound("Attempts", err)
 			notFound("Cancel", w.st.Cancel(ctx, scope, waiting, "x"))
-			_, err = w.st.Replay(ctx, scope, ev.ID, ep.ID)
+			_, err = w.st.Replay(ctx, scope, ev.ID, ep.ID, store.ReplayParams{})
 			notFound("Replay", err)
 			_, _, _, err = w.st.Undelivered(ctx, scope, store.UndeliveredQuery{EndpointID: ep.ID})
 			notFound("Undelivered", err)
@@ -107,9 +107,9 @@ func scopesNeverMix(w *world) {
 				w.Errorf("Erase by a foreign event's reference in scope %v: %+v, error %v, want nothing done", scope, r, err)
 			}
 			if full {
-				_, err = w.st.Replay(ctx, scope, ownEvent.ID, ep.ID)
+				_, err = w.st.Replay(ctx, scope, ownEvent.ID, ep.ID, store.ReplayParams{})
 				notFound("Replay to an endpoint", err)
-				_, err = w.st.Replay(ctx, scope, ev.ID, own.ID)
+				_, err = w.st.Replay(ctx, scope, ev.ID, own.ID, store.ReplayParams{})
 				notFound("Replay of an event", err)
 				evs, _, _, err := w.st.Undelivered(ctx, scope, store.UndeliveredQuery{EndpointID: own.ID})
 				w.must(err, "Undelivered")
@@ -253,7 +253,7 @@ func modeIsRequired(w *world) {
 		w.wantErr(err, store.ErrNotFound, "Event from a batch that was refused")
 		ep := w.newEndpoint()
 		ep.Scope = scope
-		_, err = w.st.CreateEndpoint(w.ctx(), ep, store.Created, "")
+		_, err = w.st.CreateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Created})
 		w.wantErr(err, store.ErrInvalid, "CreateEndpoint in %v", scope)
 		_, err = w.st.Endpoint(w.ctx(), scope, ep.ID)
 		if err == nil {

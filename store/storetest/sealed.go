@@ -114,7 +114,7 @@ func resealOutlivesEdits(w *world) {
 	edited := old // read before
 	edited.Description = "edited"
 	edited.Secrets = append([]store.SealedSecret{secret("sec_new", "k3", []byte("new"), "")}, old.Secrets...)
-	got, err := w.st.UpdateEndpoint(w.ctx(), edited, store.Edited, "ann")
+	got, err := w.st.UpdateEndpoint(w.ctx(), edited, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 	w.must(err, "UpdateEndpoint from the version before Reseal, which is still the current one")
 	want := sealedAnew(old, "k2")
 	want.Secrets = append([]store.SealedSecret{edited.Secrets[0]}, want.Secrets...)
@@ -125,7 +125,7 @@ func resealOutlivesEdits(w *world) {
 	}
 	dropped := got
 	dropped.Headers, dropped.HeaderValues, dropped.Secrets = nil, nil, got.Secrets[:1]
-	got, err = w.st.UpdateEndpoint(w.ctx(), dropped, store.SecretRevoked, "ann")
+	got, err = w.st.UpdateEndpoint(w.ctx(), dropped, store.ChangeParams{Action: store.SecretRevoked, Actor: "ann"})
 	w.must(err, "UpdateEndpoint that drops values")
 	if read := w.reload(old); len(got.SealedValues()) != 1 || len(read.SealedValues()) != 1 {
 		w.Errorf("values that an update leaves out are still there: %+v", got.Sealed)
@@ -162,7 +162,9 @@ func resealRaces(w *world) {
 		for round := range rounds {
 			ep.Description = fmt.Sprint(round)
 			ep.Sealed = eps[i].Sealed // as it was before all of this
-			got, err := busy(func() (store.Endpoint, error) { return st.UpdateEndpoint(w.ctx(), ep, store.Edited, "") })
+			got, err := busy(func() (store.Endpoint, error) {
+				return st.UpdateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Edited})
+			})
 			if err != nil {
 				w.Errorf("UpdateEndpoint beside Reseal: %v", err)
 				return
@@ -238,9 +240,9 @@ func endpointLimits(w *world) {
 		fresh, edited := w.withHeader(), w.reload(good)
 		spoil(&fresh)
 		spoil(&edited)
-		_, err := w.st.CreateEndpoint(w.ctx(), fresh, store.Created, "ann")
+		_, err := w.st.CreateEndpoint(w.ctx(), fresh, store.ChangeParams{Action: store.Created, Actor: "ann"})
 		w.wantErr(err, store.ErrInvalid, "CreateEndpoint with %s", name)
-		_, err = w.st.UpdateEndpoint(w.ctx(), edited, store.Edited, "ann")
+		_, err = w.st.UpdateEndpoint(w.ctx(), edited, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 		w.wantErr(err, store.ErrInvalid, "UpdateEndpoint with %s", name)
 	}
 	if got := w.reload(good); !reflect.DeepEqual(got, good) || w.setVersion() != set {

@@ -408,7 +408,7 @@ func disablesBefore(w *world) {
 		w.Errorf("a success after 410: endpoint %v, want it still disabled", s)
 	}
 	ep.Description = "edited on the version before"
-	_, err = w.st.UpdateEndpoint(w.ctx(), ep, store.Edited, "ann")
+	_, err = w.st.UpdateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 	w.wantErr(err, store.ErrChanged, "UpdateEndpoint of the version before 410")
 	if got := w.settle(gone(by[a]))[0]; got.Disabled || got.Accepted {
 		w.Errorf("410 reported again: got %+v, want nothing done", got)

@@ -22,7 +22,9 @@ func disablesRace(w *world) {
 			if i == 0 {
 				settled, sErr = busy(func() ([]store.Settled, error) { return w.st.Settle(w.ctx(), []store.Settlement{gone(c)}) })
 			} else {
-				_, uErr = busy(func() (store.Endpoint, error) { return other.UpdateEndpoint(w.ctx(), edit, store.Edited, "") })
+				_, uErr = busy(func() (store.Endpoint, error) {
+					return other.UpdateEndpoint(w.ctx(), edit, store.ChangeParams{Action: store.Edited})
+				})
 			}
 		})
 		w.must(sErr, "Settle beside an edit")

@@ -125,6 +125,7 @@ func suite() []check {
 		traceChecks(),
 		statsChecks(),
 		replayChecks(),
+		repeatChecks(),
 		recoverChecks(),
 		undeliveredChecks(),
 		scheduleChecks(),

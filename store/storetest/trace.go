@@ -50,7 +50,7 @@ func traceContext(w *world) {
 		w.Errorf("an event sent again in another trace has status %d, want a duplicate", got.Status)
 	}
 	w.wantTrace(traced, someTrace)
-	if _, err := w.st.Replay(w.ctx(), w.scope, plain.ID, ep.ID); err != nil {
+	if _, err := w.st.Replay(w.ctx(), w.scope, plain.ID, ep.ID, store.ReplayParams{}); err != nil {
 		w.Fatal(err)
 	}
 	w.wantTrace(plain, "")

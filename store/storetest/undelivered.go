@@ -43,13 +43,13 @@ func undelivered(w *world) {
 	again := w.newEvent(ep)
 	id := store.DeliveryID{Event: keep(again), Endpoint: ep.Num}
 	w.accepted(success(w.take(id)))
-	second, err := w.st.Replay(w.ctx(), w.scope, again.ID, ep.ID)
+	second, err := w.st.Replay(w.ctx(), w.scope, again.ID, ep.ID, store.ReplayParams{})
 	w.must(err, "Replay")
 	w.accepted(exhaust(w.take(second))) // delivered before
 	tried := w.newEvent(ep)
 	id = store.DeliveryID{Event: keep(tried), Endpoint: ep.Num}
 	w.accepted(exhaust(w.take(id)))
-	second, err = w.st.Replay(w.ctx(), w.scope, tried.ID, ep.ID)
+	second, err = w.st.Replay(w.ctx(), w.scope, tried.ID, ep.ID, store.ReplayParams{})
 	w.must(err, "Replay")
 	w.must(w.st.Cancel(w.ctx(), w.scope, second, "no"), "Cancel")
 	want = append(want, found{id.Event, 1, store.Cancelled})

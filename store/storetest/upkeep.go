@@ -188,7 +188,9 @@ func fanOut(w *world) {
 	}
 	parallel(8, func(k int) {
 		for i := k; i < n; i += 8 {
-			ep, err := busy(func() (store.Endpoint, error) { return w.st.CreateEndpoint(w.ctx(), fresh[i], store.Created, "") })
+			ep, err := busy(func() (store.Endpoint, error) {
+				return w.st.CreateEndpoint(w.ctx(), fresh[i], store.ChangeParams{Action: store.Created})
+			})
 			if err != nil {
 				w.Errorf("CreateEndpoint: %v", err)
 				return

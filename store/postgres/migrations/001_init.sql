@@ -60,6 +60,7 @@ CREATE TABLE hookpost.change (
   at          timestamptz NOT NULL,
   action      text NOT NULL,
   actor       text NOT NULL,
+  op          text NOT NULL,            -- by which a repeated call is known
   old         json,
   new         json NOT NULL,
   PRIMARY KEY (endpoint, version)

@@ -59,6 +59,7 @@ CREATE TABLE hookpost_change (
   at          INTEGER NOT NULL,
   action      TEXT NOT NULL,
   actor       TEXT NOT NULL,
+  op          TEXT NOT NULL,            -- by which a repeated call is known
   old         TEXT,                     -- JSON
   new         TEXT NOT NULL,            -- JSON
   PRIMARY KEY (endpoint, version)
