@@ -189,3 +189,35 @@ func fill(t *testing.T, pool *pgxpool.Pool, n int) {
 		defer conn.Release()
 	}
 }
+
+// After a switchover the pool's connections lead to what is a standby now. A call gives
+// up those that it meets, and is carried out by the new primary.
+func TestConnectionsToAStandby(t *testing.T) {
+	st, pool, _ := open(t, func(c *pgxpool.Config) { c.MaxConns = 5 })
+	ep := endpoint(t, st, "ep_1")
+	fresh := event(t, st, "evt_1", ep)
+	for i, call := range []func() error{
+		func() error {
+			_, err := st.Enqueue(t.Context(), store.EnqueueParams{Events: []store.NewEvent{fresh}})
+			return err
+		},
+		func() error {
+			ep.Description = "edited"
+			_, err := st.UpdateEndpoint(t.Context(), ep, store.ChangeParams{Action: store.Edited})
+			return err
+		},
+	} {
+		var all []*pgxpool.Conn
+		for range 5 {
+			conn, err := pool.Acquire(t.Context())
+			require.NoError(t, err)
+			_, err = conn.Exec(t.Context(), "SET default_transaction_read_only = on")
+			require.NoError(t, err)
+			all = append(all, conn)
+		}
+		for _, conn := range all {
+			conn.Release()
+		}
+		require.Eventually(t, func() bool { return call() == nil }, 10*time.Second, 100*time.Millisecond, i) // one call a second gives any up
+	}
+}
