@@ -13,6 +13,10 @@
 // event through once; package verifier/dedupe has one in memory and one that
 // marks events in the handler's own database transaction.
 //
+// Only what a handler has seen counts as handled. A [Mux] acknowledges types
+// that it has no handler for ([ErrNoHandler]), and answers 500 to a genuine
+// event whose type can't be read ([ErrUnreadable]).
+//
 // Package verifier/verifiertest makes signed requests for tests of handlers.
 //
 // # When verification fails

@@ -3,7 +3,10 @@ package verifier
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -16,15 +19,37 @@ type envelope struct {
 	data      json.RawMessage // a part of the body
 }
 
+// ErrUnreadable says that a genuine event has no type: its body is none of the
+// envelopes that [Event] describes, and no header names one. The text of an
+// error that wraps it says what is wrong with the body.
+var ErrUnreadable = errors.New("verifier: the event's type can't be read")
+
+// Why a body is no envelope.
+var (
+	errEmpty     = unreadable("the body is empty")
+	errNotObject = unreadable("the body is not one JSON object in UTF-8")
+	errNoType    = unreadable(`the body has no "type" that is a string, in UTF-8 and not empty`)
+	errTwice     = unreadable("a member of the body's envelope appears twice")
+	errBare      = unreadable(`the body has a "type", but neither "data" nor a time`)
+)
+
+func unreadable(why string) error { return fmt.Errorf("%w: %s", ErrUnreadable, why) }
+
+// byteOrderMark may precede JSON, and is skipped (RFC 8259, 8.1).
+var byteOrderMark = []byte("\ufeff")
+
 // parseEnvelope reads body if it is an envelope; what [Event] says about
 // envelopes is what it does. The id is not read if it isn't wanted. It is
 // stricter than encoding/json where that would let two parsers see two events:
 // names are compared exactly, and a name that appears twice makes it no
-// envelope.
-func parseEnvelope(body []byte, wantID bool) (envelope, bool) {
+// envelope. The error is an ErrUnreadable.
+func parseEnvelope(body []byte, wantID bool) (envelope, error) {
 	s := scanner{body, 0}
-	if !s.enter('{') || !json.Valid(body) {
-		return envelope{}, false
+	switch {
+	case len(body) == 0:
+		return envelope{}, errEmpty
+	case !s.enter('{'), !json.Valid(body):
+		return envelope{}, errNotObject
 	}
 	// The body is known to be valid, so the scan needs to find edges only.
 	var id, typ, createdAt, timestamp, created, data []byte
@@ -50,14 +75,14 @@ func parseEnvelope(body []byte, wantID bool) (envelope, bool) {
 			continue
 		}
 		if *into != nil {
-			return envelope{}, false
+			return envelope{}, errTwice
 		}
 		*into = value
 	}
 	env := envelope{data: data}
 	var ok bool
 	if env.typ, ok = stringOf(typ); !ok {
-		return envelope{}, false
+		return envelope{}, errNoType
 	}
 	for _, literal := range [...][]byte{createdAt, timestamp, created} {
 		if env.createdAt = timeOf(literal); !env.createdAt.IsZero() {
@@ -67,7 +92,10 @@ func parseEnvelope(body []byte, wantID bool) (envelope, bool) {
 	if wantID {
 		env.id, _ = stringOf(id)
 	}
-	return env, data != nil || !env.createdAt.IsZero()
+	if data == nil && env.createdAt.IsZero() {
+		return envelope{}, errBare
+	}
+	return env, nil
 }
 
 // yearTenThousand begins that many seconds after 1970. Larger numbers count
@@ -106,7 +134,8 @@ func memberName(literal []byte) []byte {
 }
 
 // stringOf returns what a JSON string stands for; not ok for anything else,
-// for the empty string and for invalid UTF-8.
+// for the empty string, for invalid UTF-8 and for half a surrogate pair, which
+// encoding/json would replace by U+FFFD.
 func stringOf(literal []byte) (string, bool) {
 	if len(literal) < 3 || literal[0] != '"' || !utf8.Valid(literal) {
 		return "", false
@@ -116,7 +145,7 @@ func stringOf(literal []byte) (string, bool) {
 	}
 	var text string
 	err := json.Unmarshal(literal, &text)
-	return text, err == nil && text != ""
+	return text, err == nil && text != "" && !strings.ContainsRune(text, utf8.RuneError)
 }
 
 // A scanner walks valid JSON without recursion and without copying.

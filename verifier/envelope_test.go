@@ -1,6 +1,7 @@
 package verifier_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -40,6 +41,8 @@ func TestEnvelope(t *testing.T) {
 		{"milliseconds", `{"type":"push","timestamp":1779616934000,"data":{}}`, "push", `{}`},
 		{"created_at counts", `{"type":"push","created":1,"timestamp":2,"created_at":1779616934,"data":{}}`, "push", `{}`},
 		{"the first that is a time counts", `{"type":"push","created_at":"yesterday","timestamp":{},"created":1779616934}`, "push", ``},
+		{"byte order mark", "\ufeff" + head + `,"data":[1]}`, "push", `[1]`},
+		{"byte order mark and space", "\ufeff \r\n" + head + `,"data":[1]}`, "push", `[1]`},
 		{"id is a number", `{"id":7,"type":"push","created_at":"2026-05-24T10:02:14Z","data":1}`, "push", `1`},
 		{"empty id", `{"id":"","type":"push","created_at":"2026-05-24T10:02:14Z","data":1}`, "push", `1`},
 
@@ -58,7 +61,8 @@ func TestEnvelope(t *testing.T) {
 		{"id twice", head + `,"data":1,"id":"evt_2"}`, "", ""},
 		{"data twice", head + `,"data":1,"data":2}`, "", ""},
 		{"invalid UTF-8", "{\"id\":\"evt_1\",\"type\":\"pu\xffh\",\"created_at\":\"2026-05-24T10:02:14Z\",\"data\":1}", "", ""},
-		{"byte order mark", "\ufeff" + head + `,"data":1}`, "", ""},
+		{"byte order mark behind space", " \ufeff" + head + `,"data":1}`, "", ""},
+		{"two byte order marks", "\ufeff\ufeff" + head + `,"data":1}`, "", ""},
 		{"deep", strings.Repeat("[", 100_000), "", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -119,6 +123,8 @@ func FuzzConstructEvent(f *testing.F) {
 	f.Add([]byte(`{"id":"\"\\","id":1,"data":"\\\""}`), "x")
 	f.Add([]byte(`{"type":"a","created":1779616934}`), "x")
 	f.Add([]byte("{"), "x")
+	f.Add([]byte("\ufeff"+paymentBody), "x")
+	f.Add([]byte(`{"type":"\ud800","data":1}`), "x")
 	v := newVerifier(f, nil)
 	f.Fuzz(func(t *testing.T, body []byte, id string) {
 		h := sign(t, signing.Standard, id, string(body))
@@ -136,7 +142,7 @@ func FuzzConstructEvent(f *testing.F) {
 			return
 		}
 		var members map[string]json.RawMessage
-		require.NoError(t, json.Unmarshal(body, &members))
+		require.NoError(t, json.Unmarshal(bytes.TrimPrefix(body, []byte("\ufeff")), &members))
 		require.Equal(t, string(members["data"]), string(e.Data))
 		require.Equal(t, members["data"] == nil, e.Data == nil)
 		var typ string

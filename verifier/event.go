@@ -1,6 +1,7 @@
 package verifier
 
 import (
+	"bytes"
 	"encoding/json"
 	"time"
 
@@ -19,8 +20,9 @@ import (
 //
 // The time is the first of created_at, timestamp and created that is RFC 3339
 // or a positive integer: Unix seconds, or milliseconds if it would be beyond
-// the year 9999. A name that appears twice makes the body no envelope. Any
-// other body is genuine too; then Data is nil and everything is in Body.
+// the year 9999. A name that appears twice makes the body no envelope. A byte
+// order mark before the JSON is skipped. Any other body is genuine too; then
+// Data is nil and everything is in Body.
 type Event struct {
 	// ID stays the same when an event is delivered again. It is the signed id
 	// of the headers where the scheme has one, else the envelope's, else the
@@ -28,7 +30,8 @@ type Event struct {
 	ID string
 
 	// Type is the event type: the envelope's, else the one of the headers
-	// (GitHub, unsigned). Empty if there is none.
+	// (GitHub, unsigned). Empty if there is none; a [Mux] says why
+	// ([ErrUnreadable]).
 	Type string
 
 	// CreatedAt is when the event happened, in UTC; zero if the body is not an
@@ -52,6 +55,16 @@ type Event struct {
 	Signed signing.Coverage
 }
 
+// content is what typed handlers get decoded: Data or, where there is none, the
+// whole Body, from behind a byte order mark.
+func (e *Event) content() []byte {
+	content := []byte(e.Data)
+	if content == nil {
+		content = e.Body
+	}
+	return bytes.TrimPrefix(content, byteOrderMark)
+}
+
 func newEvent(m signing.Message) Event {
 	e := Event{
 		ID:        m.ID,
@@ -60,8 +73,8 @@ func newEvent(m signing.Message) Event {
 		Body:      m.Body,
 		Signed:    m.Signed,
 	}
-	env, ok := parseEnvelope(m.Body, !m.Signed.ID)
-	if !ok {
+	env, err := parseEnvelope(e.content(), !m.Signed.ID)
+	if err != nil {
 		return e
 	}
 	if env.id != "" {

@@ -137,9 +137,17 @@ func ExampleMux_Dispatch() {
 	stored.Data = []byte(`{"amount":"5000"}`)
 	err := mux.Dispatch(context.Background(), stored)
 	fmt.Println(errors.Is(err, verifier.ErrDecode))
+
+	// Neither gets better by trying again.
+	stored.Type = "payment.failed"
+	fmt.Println(mux.Dispatch(context.Background(), stored))
+	err = mux.Dispatch(context.Background(), verifier.Event{ID: "evt_2", Body: []byte("<paid/>")})
+	fmt.Println(errors.Is(err, verifier.ErrUnreadable), err)
 	// Output:
 	// no mail server for pay_1
 	// true
+	// verifier: no handler for the event's type
+	// true verifier: the event's type can't be read: the body is not one JSON object in UTF-8
 }
 
 // In frameworks without net/http middleware.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"sync/atomic"
 )
 
 // Middleware returns a handler that calls next only for requests with a valid
@@ -22,7 +23,8 @@ import (
 // answered 200 if the event was handled, and 409 while it is being handled.
 // Handled means that next returned and had answered 2xx, or nothing at all. If
 // it answered anything else or panicked, the event is released for the next
-// delivery. If the Dedupe fails the answer is 500.
+// delivery. It is also released if next is or calls a [Mux] that has no handler
+// for it, which answers 200. If the Dedupe fails the answer is 500.
 //
 // So Options.Dedupe is not for frameworks that answer past the ResponseWriter
 // that next gets, or only when next has returned, as echo does around its
@@ -41,47 +43,68 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 			v.refuse(w, r, err)
 			return
 		}
-		r = r.WithContext(context.WithValue(r.Context(), eventKey{}, event))
+		d := &delivery{event: event}
+		r = r.WithContext(context.WithValue(r.Context(), deliveryKey{}, d))
 		restoreBody(r, body)
 		if v.dedupe == nil {
 			next.ServeHTTP(w, r)
 			return
 		}
-		v.serveOnce(w, r, event, next)
+		v.serveOnce(w, r, d, next)
 	})
 }
 
 // errAnswered says that next has given an answer that is not 2xx.
 var errAnswered = errors.New("verifier: the handler did not answer 2xx")
 
-func (v *Verifier) serveOnce(w http.ResponseWriter, r *http.Request, event Event, next http.Handler) {
+func (v *Verifier) serveOnce(w http.ResponseWriter, r *http.Request, d *delivery, next http.Handler) {
 	answer := &answerWriter{ResponseWriter: w}
-	err := Once(r.Context(), v.dedupe, event, func(ctx context.Context) error {
+	err := Once(r.Context(), v.dedupe, d.event, func(ctx context.Context) error {
 		next.ServeHTTP(answer, r.WithContext(ctx))
-		if answer.status != 0 && answer.status/100 != 2 {
+		switch {
+		case answer.status != 0 && answer.status/100 != 2:
 			return errAnswered
+		case d.unhandled.Load() && !d.handled.Load():
+			return ErrNoHandler
 		}
 		return nil
 	})
-	if err == nil || err == errAnswered || errors.Is(err, ErrDuplicate) {
+	if err == nil || err == errAnswered || err == ErrNoHandler || errors.Is(err, ErrDuplicate) {
 		return
 	}
 	answer.over = answer.status != 0
 	if v.onError != nil {
 		v.onError(answer, r, err)
 	}
-	if answer.status == 0 {
+	if answer.status == 0 && !errors.Is(err, ErrNoHandler) {
 		notHandled(answer, err)
 	}
 }
 
-type eventKey struct{}
+// A delivery is a verified request on its way through the handlers.
+type delivery struct {
+	event Event
+
+	// What Muxes say, wherever they are behind the middleware. Their answer
+	// can't say it: it is 200 either way.
+	handled, unhandled atomic.Bool
+}
+
+type deliveryKey struct{}
+
+// deliveryFrom returns nil without the middleware.
+func deliveryFrom(ctx context.Context) *delivery {
+	d, _ := ctx.Value(deliveryKey{}).(*delivery)
+	return d
+}
 
 // FromContext returns the event that [Verifier.Middleware] put into the
 // context of a request.
 func FromContext(ctx context.Context) (Event, bool) {
-	e, ok := ctx.Value(eventKey{}).(Event)
-	return e, ok
+	if d := deliveryFrom(ctx); d != nil {
+		return d.event, true
+	}
+	return Event{}, false
 }
 
 func (v *Verifier) refuse(w http.ResponseWriter, r *http.Request, err error) {

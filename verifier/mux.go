@@ -15,13 +15,19 @@ import (
 // wrapped with it.
 var ErrDecode = errors.New("verifier: the data does not fit the handler's type")
 
+// ErrNoHandler says that a Mux has no handler for an event's type. Senders add
+// types, so the event should be acknowledged, and not be marked as handled: a
+// later version of the program may have a handler for it.
+var ErrNoHandler = errors.New("verifier: no handler for the event's type")
+
 // A HandlerFunc handles a verified event. An error makes the sender try again.
 type HandlerFunc func(ctx context.Context, e Event) error
 
 // MuxOptions configures a [Mux]. The zero value, like nil, means the defaults.
 type MuxOptions struct {
-	// OnError hears of events whose handler failed, before the answer is sent.
-	// Default: a line in slog.Default with id, type and error.
+	// OnError hears of events whose handler failed and of those that can't be
+	// read (ErrUnreadable), before the answer is sent; not of those that nobody
+	// handles. Default: a line in slog.Default with id, type and error.
 	OnError func(ctx context.Context, e Event, err error)
 }
 
@@ -37,10 +43,13 @@ type MuxOptions struct {
 // events, those without a type included. An event goes to one handler: that of
 // its exact type, else of the longest prefix, else of "*".
 //
-// An event that no pattern matches is acknowledged: senders add types, and
-// must not be made to retry them. If a handler returns an error, or the data
-// can't be decoded for it ([ErrDecode]), the answer is 500 and the sender tries
-// again, by when a corrected program may run. A panic passes to net/http.
+// An event whose type no pattern matches is acknowledged: senders add types, and
+// must not be made to retry them. It is not marked as handled ([ErrNoHandler]).
+// If a handler returns an error, if the data can't be decoded for it
+// ([ErrDecode]) or if the event has no type because its body can't be read
+// ([ErrUnreadable]), the answer is 500 and the sender tries again, by when a
+// corrected program may run. Register "*" to acknowledge events without a type.
+// A panic passes to net/http.
 //
 // Patterns are registered before the first event arrives. After that a Mux is
 // safe for concurrent use.
@@ -96,34 +105,38 @@ func (m *Mux) Handle(pattern string, handle HandlerFunc) {
 }
 
 // On registers a handler that gets the data decoded by encoding/json into a T.
-// The data is the event's Data or, where it has none, as with GitHub, its whole
-// Body. Members that T does not have are ignored. On panics where [Mux.Handle]
-// does.
+// The data is the event's Data or, where it has none, as with GitHub's JSON, its
+// whole Body; a byte order mark before it is skipped. Members that T does not
+// have are ignored. On panics where [Mux.Handle] does.
 func On[T any](m *Mux, pattern string, handle func(ctx context.Context, e Event, data T) error) {
 	if handle == nil {
 		m.Handle(pattern, nil)
 	}
 	m.Handle(pattern, func(ctx context.Context, e Event) error {
-		encoded := []byte(e.Data)
-		if encoded == nil {
-			encoded = e.Body
-		}
 		var data T
-		if err := json.Unmarshal(encoded, &data); err != nil {
+		if err := json.Unmarshal(e.content(), &data); err != nil {
 			return fmt.Errorf("%w: %w", ErrDecode, err)
 		}
 		return handle(ctx, e, data)
 	})
 }
 
-// Dispatch calls the handler for e and returns its error; nil if there is
-// none. It is what ServeHTTP does, for events that come another way, such as
-// from a queue.
+// Dispatch calls the handler for e and returns its error. Without a handler the
+// error is [ErrNoHandler], or [ErrUnreadable] if e has no type. It is what
+// ServeHTTP does, for events that come another way, such as from a queue. There,
+// ErrNoHandler is no reason to try again: set the event aside, so that it can be
+// dispatched when there is a handler, or drop it.
 func (m *Mux) Dispatch(ctx context.Context, e Event) error {
 	if handle := m.handler(e.Type); handle != nil {
 		return handle(ctx, e)
 	}
-	return nil
+	if e.Type != "" {
+		return ErrNoHandler
+	}
+	if _, err := parseEnvelope(e.content(), false); err != nil {
+		return err
+	}
+	return ErrUnreadable
 }
 
 func (m *Mux) handler(eventType string) HandlerFunc {
@@ -145,22 +158,26 @@ func (m *Mux) handler(eventType string) HandlerFunc {
 }
 
 // ServeHTTP answers a request that came through [Verifier.Middleware]: 200
-// with no body, or 500 if the handler failed. A handler that calls [Once]
-// itself may return its errors: ErrDuplicate is answered 200, ErrInProgress
-// 409. Without the middleware nothing is verified, and the answer is 500.
+// with no body, also to [ErrNoHandler], or 500 if the handler failed or the
+// event can't be read. A handler that calls [Once] itself may return its errors:
+// ErrDuplicate is answered 200, ErrInProgress 409. Without the middleware
+// nothing is verified, and the answer is 500.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	e, ok := FromContext(r.Context())
-	if !ok {
+	d := deliveryFrom(r.Context())
+	if d == nil {
 		m.onError(r.Context(), Event{}, errors.New("verifier: a Mux must be behind Verifier.Middleware"))
 		notHandled(w, nil)
 		return
 	}
-	err := m.Dispatch(r.Context(), e)
-	if err == nil || errors.Is(err, ErrDuplicate) {
-		return
+	switch err := m.Dispatch(r.Context(), d.event); {
+	case err == nil, errors.Is(err, ErrDuplicate):
+		d.handled.Store(true)
+	case errors.Is(err, ErrNoHandler):
+		d.unhandled.Store(true)
+	default:
+		m.onError(r.Context(), d.event, err)
+		notHandled(w, err)
 	}
-	m.onError(r.Context(), e, err)
-	notHandled(w, err)
 }
 
 // notHandled gives an answer that makes the sender try again.

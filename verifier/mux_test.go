@@ -33,7 +33,16 @@ func TestMuxSelects(t *testing.T) {
 		}
 		return func(eventType string) string {
 			got = "none"
-			require.NoError(t, mux.Dispatch(t.Context(), verifier.Event{Type: eventType}))
+			err := mux.Dispatch(t.Context(), verifier.Event{Type: eventType})
+			switch {
+			case got != "none":
+				require.NoError(t, err)
+			case eventType == "":
+				require.ErrorIs(t, err, verifier.ErrUnreadable)
+			default:
+				require.ErrorIs(t, err, verifier.ErrNoHandler)
+				require.NotErrorIs(t, err, verifier.ErrUnreadable)
+			}
 			return got
 		}
 	}

@@ -84,6 +84,10 @@ const settleTimeout = 5 * time.Second
 // is marked as done; if it returns an error or panics, the event is released
 // for the next delivery. An event without an ID is handled every time.
 //
+// An error that says that there is nothing to do, such as [ErrNoHandler] from
+// [Mux.Dispatch], releases the event too: a later version of the program may
+// handle it.
+//
 // The error is handle's, or [ErrDuplicate], [ErrInProgress] or another one of
 // d's. The context that handle gets has the claim in it ([ClaimFromContext]).
 //

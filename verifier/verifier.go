@@ -54,7 +54,8 @@ type Options struct {
 
 	// OnError hears why Middleware refuses a request, that its event is being
 	// handled already or that Dedupe fails, before the answer is sent; not of
-	// repetitions of what was handled. If it writes to w, that is the
+	// repetitions of what was handled, nor of what handlers do, for which
+	// MuxOptions has an OnError of its own. If it writes to w, that is the
 	// answer; otherwise the default one follows. The cause is for logs and
 	// metrics, not for the sender: it tells a forger what to try next. The
 	// body of r has been consumed.

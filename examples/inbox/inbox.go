@@ -30,7 +30,9 @@ CREATE TABLE IF NOT EXISTS inbox (
 CREATE INDEX IF NOT EXISTS inbox_due ON inbox (due_at) WHERE due_at IS NOT NULL;`
 
 // retries are the delays after a failure; after the last one an event is given up.
-// Its row then has no due_at but an error, for a person to look at.
+// Its row then has no due_at but an error, for a person to look at. An event that
+// has no handler, or no type, is given up at once: a due_at hands it to a later
+// version of the program that knows it.
 var retries = []time.Duration{time.Second, 10 * time.Second, time.Minute, 10 * time.Minute, time.Hour}
 
 // item is an event in the inbox.
@@ -134,7 +136,8 @@ func (b *inbox) settle(it item, failure error, interrupted bool) error {
 	var due, text any // NULL
 	if failure != nil {
 		text = failure.Error()
-		if it.attempts < len(b.retries) {
+		hopeless := errors.Is(failure, verifier.ErrNoHandler) || errors.Is(failure, verifier.ErrUnreadable)
+		if it.attempts < len(b.retries) && !hopeless {
 			due = time.Now().Add(b.retries[it.attempts]).UnixMicro()
 		}
 		it.attempts++

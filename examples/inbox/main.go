@@ -85,7 +85,7 @@ func serve(ctx context.Context, listener net.Listener, secret string, box *inbox
 }
 
 // newWorker returns the application's work on what is in the inbox. Types that are
-// not here are done at once.
+// not here stay in the inbox as given up.
 func newWorker() *verifier.Mux {
 	mux := verifier.NewMux(nil)
 	verifier.On(mux, "payment.succeeded", sendReceipt)

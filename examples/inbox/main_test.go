@@ -65,7 +65,7 @@ func (p *program) send(id string) {
 func TestInbox(t *testing.T) {
 	var mu sync.Mutex
 	calls := make(map[string]int)
-	handle := func(_ context.Context, event verifier.Event) error {
+	handle := func(ctx context.Context, event verifier.Event) error {
 		mu.Lock()
 		defer mu.Unlock()
 		calls[event.ID]++
@@ -74,6 +74,8 @@ func TestInbox(t *testing.T) {
 			return errors.New("mail server is busy")
 		case event.ID == "evt_hopeless":
 			return errors.New("no such address")
+		case event.Type != "payment.succeeded":
+			return newWorker().Dispatch(ctx, event)
 		}
 		return nil
 	}
@@ -106,6 +108,21 @@ func TestInbox(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, p.box.db.QueryRow(`SELECT data FROM inbox WHERE id = ?`, id).Scan(&data))
 		require.Equal(t, body, data)
+	}
+
+	// What no handler would ever get is set aside without a retry, and kept.
+	for id, c := range map[string]struct{ typ, body, failure string }{
+		"evt_unknown":    {"invoice.sent", `{"type":"invoice.sent","data":{"id":"inv_1"}}`, "no handler"},
+		"evt_unreadable": {"invoice.sent", `[{"type":"invoice.sent"}]`, "can't be read"},
+	} {
+		_, err := p.client.Attempt(t.Context(), p.target, sender.Event{ID: id, Type: c.typ, Body: []byte(c.body)})
+		require.NoError(t, err)
+		p.settled()
+		var attempts int
+		require.NoError(t, p.box.db.QueryRow(`SELECT attempts, error, data FROM inbox WHERE id = ?`, id).Scan(&attempts, &failure, &data))
+		require.Equal(t, 1, attempts)
+		require.Contains(t, failure, c.failure)
+		require.Contains(t, c.body, data)
 	}
 
 	p.target.Secrets = []signing.Secret{signing.NewSecret()}

@@ -7,7 +7,8 @@
 // tolerance. While a handler runs its event is claimed, and a second delivery
 // of it is answered 409. When the handler has succeeded the event is marked as
 // done, and repetitions are answered 200 without the handler. When it has
-// failed the event is released, and the next delivery is handled.
+// failed, or when a Mux has no handler for the event, the event is released, and
+// the next delivery is handled.
 //
 // A crash between the handler's work and the mark makes the next delivery
 // handle the event again. [SQL.MarkTx] closes that gap for work that is a
