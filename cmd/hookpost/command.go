@@ -168,13 +168,13 @@ func (c *call) parse(args []string) error {
 			least++
 		}
 	}
-	switch {
+	switch { // no argument is repeated: a secret may have been given by mistake
 	case slices.Contains(c.args, ""):
 		return badInput("an argument is empty; the form is: %s", c.usage())
 	case len(c.args) > most && most == 0:
-		return badInput("unexpected argument %.80q; the form is: %s", c.args[0], c.usage())
+		return badInput("this command takes no arguments; the form is: %s", c.usage())
 	case len(c.args) > most:
-		return badInput("unexpected argument %.80q after %.80q; the form is: %s", c.args[most], c.args[most-1], c.usage())
+		return badInput("there are %d arguments, more than %d; the form is: %s", len(c.args), most, c.usage())
 	case len(c.args) < least && c.command.args == "COMMAND":
 		return badInput("one of its commands is missing: %s", enumerate(subcommands(c.command.name), "or"))
 	case len(c.args) < least:

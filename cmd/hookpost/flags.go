@@ -23,12 +23,14 @@ func valueFlag[T any](fs *flag.FlagSet, p *T, name, usage string, parse func(str
 			return err
 		}
 		if given {
-			return errors.New("stands there twice; this flag takes one value")
+			return errTwice
 		}
 		*p, given = v, true
 		return nil
 	})
 }
+
+var errTwice = errors.New("stands there twice; this flag takes one value")
 
 // listFlag declares a flag that may be given several times.
 func listFlag[T any](fs *flag.FlagSet, p *[]T, name, usage string, parse func(string) (T, error)) {
@@ -160,6 +162,9 @@ func (c *call) flagError(err error) error {
 				value, reason, found = strings.Cut(rest, " for -")
 			}
 			name, want, _ := strings.Cut(reason, ": ")
+			if found && want == errTwice.Error() {
+				return badInput("--%s %s", name, want) // the value may be a DSN with a password
+			}
 			if found {
 				return badInput("--%s %.200s: %s", name, value, want)
 			}

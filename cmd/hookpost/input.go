@@ -15,13 +15,18 @@ const maxInput = 64 << 20
 
 // read returns the content of a file, or of the standard input for "-" and "".
 func (c *call) read(ctx context.Context, name string) ([]byte, error) {
+	return c.readAs(ctx, name, "the file "+name)
+}
+
+// readAs is read with what errors call the file.
+func (c *call) readAs(ctx context.Context, name, called string) ([]byte, error) {
 	if name != "" && name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
-			return nil, fileError(name, err)
+			return nil, fileError(called, err)
 		}
 		defer f.Close()
-		return readAll(f, name)
+		return readAll(f, called)
 	}
 	if c.stdin == nil {
 		return nil, badInput("the standard input was read already; name a file")
@@ -48,27 +53,27 @@ func (c *call) read(ctx context.Context, name string) ([]byte, error) {
 	}
 }
 
-func readAll(r io.Reader, name string) ([]byte, error) {
+func readAll(r io.Reader, called string) ([]byte, error) {
 	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
 	switch {
 	case err != nil:
-		return nil, fileError(name, err)
+		return nil, fileError(called, err)
 	case len(data) > maxInput:
-		return nil, badInput("%s has more than %d MiB", name, maxInput>>20)
+		return nil, badInput("%s has more than %d MiB", called, maxInput>>20)
 	}
 	return data, nil
 }
 
 // fileError says what is wrong with a file.
-func fileError(name string, err error) error {
+func fileError(called string, err error) error {
 	var path *fs.PathError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return badInput("the file %s does not exist", name)
+		return badInput("%s does not exist", called)
 	case errors.Is(err, fs.ErrPermission):
-		return badInput("the file %s may not be read", name)
+		return badInput("%s may not be read", called)
 	case errors.As(err, &path):
 		err = path.Err
 	}
-	return badInput("%s can't be read: %v", name, err)
+	return badInput("%s can't be read: %v", called, err)
 }

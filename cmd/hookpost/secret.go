@@ -54,7 +54,9 @@ func (c *call) secrets(ctx context.Context, s *secretSource) ([]signing.Secret, 
 	return secrets, nil
 }
 
-// confidential returns the text of a variable or file, and where it was found.
+// confidential returns the text of a variable or file, and where it was found. Neither
+// that nor an error repeats a name that was given: it may be the secret itself, as in
+// --secret-env "$SECRET".
 func (c *call) confidential(ctx context.Context, env, file, envFlag, fileFlag, envDefault string) (text, where string, err error) {
 	switch {
 	case env != "" && file != "":
@@ -63,12 +65,12 @@ func (c *call) confidential(ctx context.Context, env, file, envFlag, fileFlag, e
 		data, err := c.read(ctx, "-")
 		return string(data), "the standard input", err
 	case file != "":
-		data, err := c.read(ctx, file)
-		return string(data), "the file " + file, err
-	case env == "":
-		env = envDefault
+		data, err := c.readAs(ctx, file, "the file of "+fileFlag)
+		return string(data), "the file of " + fileFlag, err
+	case env != "":
+		return c.getenv(env), "the variable that " + envFlag + " names", nil
 	}
-	return c.getenv(env), "the variable " + env, nil
+	return c.getenv(envDefault), "the variable " + envDefault, nil
 }
 
 // bind makes a key of the secrets, in the scheme.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	neturl "net/url"
 	"strings"
 	"time"
 
@@ -74,7 +75,7 @@ func (s *sending) run(ctx context.Context) error {
 	case url != "" && s.firstGiven(stored) != "":
 		return badInput("--%s is for sending through the store and the URL for sending without; leave out one of them", s.firstGiven(stored))
 	case url != "" && !strings.Contains(url, "://"):
-		return badInput("the URL %.80q is not absolute; begin with https:// or http://", url)
+		return badInput("the URL is not absolute; begin with https:// or http://")
 	case url == "" && s.store.address(s.call) == "":
 		return badInput("neither a URL nor a store; give the receiver's URL, or --store to send to the endpoints there")
 	case url == "" && s.firstGiven(direct) != "":
@@ -218,7 +219,7 @@ func (s *sending) printAnswer(a *store.Attempt) error {
 	case end.status == exitOK:
 		fmt.Fprintf(s.out, "Delivered: %d %s after %s, event %s\n", a.Status, http.StatusText(a.Status), took, s.event.ID)
 	case a.Status == 0:
-		end.text = fmt.Sprintf("no answer from %s after %s (%s): %s", a.URL, took, a.Class, a.Error)
+		end.text = fmt.Sprintf("no answer from %s after %s (%s): %s", shownURL(a.URL), took, a.Class, a.Error)
 	default:
 		fmt.Fprintf(s.out, "Not delivered: %s, after %s, event %s\n", printable(a.Error), took, s.event.ID)
 		if len(a.ResponseBody) > 0 {
@@ -229,6 +230,16 @@ func (s *sending) printAnswer(a *store.Attempt) error {
 		return nil
 	}
 	return end
+}
+
+// shownURL is a URL without what may be a secret in it.
+func shownURL(raw string) string {
+	u, err := neturl.Parse(raw)
+	if err != nil {
+		return "the receiver"
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
 }
 
 // exitStatus is the exit status for what became of a request.

@@ -43,13 +43,13 @@ func GenerateKey(id string) (Key, error) {
 
 // NewKey returns the key with the given id, whose rules are those of
 // [GenerateKey], and a copy of the given 32 bytes, which must be random: a
-// password is not a key. The error wraps [ErrInvalidKey].
+// password is not a key. The error wraps [ErrInvalidKey] and repeats neither.
 func NewKey(id string, key []byte) (Key, error) {
 	if err := checkID(id); err != nil {
 		return Key{}, err
 	}
 	if len(key) != keySize {
-		return Key{}, fmt.Errorf("%w: key %q has %d bytes, want %d", ErrInvalidKey, id, len(key), keySize)
+		return Key{}, fmt.Errorf("%w: the key has %d bytes, want %d", ErrInvalidKey, len(key), keySize)
 	}
 	m := &material{id: id}
 	copy(m.bytes[:], key)
@@ -61,11 +61,14 @@ func NewKey(id string, key []byte) (Key, error) {
 // ignored, since files and environment variables often end in a newline.
 //
 // `openssl rand -base64 32` writes the part after the colon. The error wraps
-// [ErrInvalidKey] and doesn't repeat the text.
+// [ErrInvalidKey] and repeats nothing of the text, whose halves may be swapped.
 func ParseKey(s string) (Key, error) {
-	id, text, found := strings.Cut(strings.TrimSpace(s), ":")
+	s = strings.TrimSpace(s)
+	if s == "" {
+		return Key{}, errNoText
+	}
+	id, text, found := strings.Cut(s, ":")
 	if !found {
-		// Without a colon the text may be the key itself: don't print it.
 		return Key{}, fmt.Errorf("%w: want an id, a colon and the base64 of %d bytes, found no colon", ErrInvalidKey, keySize)
 	}
 	if err := checkID(id); err != nil {
@@ -73,17 +76,24 @@ func ParseKey(s string) (Key, error) {
 	}
 	b, err := base64.StdEncoding.Strict().DecodeString(text)
 	if err != nil {
-		return Key{}, fmt.Errorf("%w: what follows the colon of key %q is not standard base64 with padding", ErrInvalidKey, id)
+		return Key{}, fmt.Errorf("%w: want the standard base64 of %d bytes, with padding, after the colon and the id in front of it", ErrInvalidKey, keySize)
 	}
 	defer clear(b)
 	return NewKey(id, b)
 }
 
 // ParseKeys reads several keys in the form of [ParseKey], separated by commas,
-// newest first: what one environment variable can hold for [New].
+// newest first: what one environment variable can hold for [New]. The error is like
+// that of ParseKey.
 func ParseKeys(s string) ([]Key, error) {
+	if strings.TrimSpace(s) == "" {
+		return nil, errNoText
+	}
 	var keys []Key
 	for i, part := range strings.Split(s, ",") {
+		if strings.TrimSpace(part) == "" {
+			return nil, fmt.Errorf("%w: key %d of the list is empty; there is a comma too many", ErrInvalidKey, i+1)
+		}
 		k, err := ParseKey(part)
 		if err != nil {
 			return nil, fmt.Errorf("%w (key %d of the list)", err, i+1)
@@ -92,6 +102,9 @@ func ParseKeys(s string) ([]Key, error) {
 	}
 	return keys, nil
 }
+
+// errNoText is nearly always about a variable that this process doesn't have.
+var errNoText = fmt.Errorf("%w: the text is empty; is the environment variable set that should hold it?", ErrInvalidKey)
 
 // ID returns the key's id, or "" for the zero Key.
 func (k Key) ID() string {

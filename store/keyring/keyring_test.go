@@ -3,6 +3,7 @@ package keyring_test
 import (
 	"bytes"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -206,6 +207,7 @@ func TestKeysAsText(t *testing.T) {
 }
 
 func TestInvalidKeys(t *testing.T) {
+	zeros := base64.StdEncoding.EncodeToString(make([]byte, 32))
 	good := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{0xfb}, 32))
 	for name, text := range map[string]string{
 		"empty":         "",
@@ -222,16 +224,52 @@ func TestInvalidKeys(t *testing.T) {
 		"33 bytes":      "id:" + base64.StdEncoding.EncodeToString(make([]byte, 33)),
 		"nothing after": "id:",
 		"loose bits":    "id:" + good[:42] + "t=",
+
+		"swapped, url-safe":     strings.ReplaceAll(good[:43], "+", "-") + ":id",
+		"swapped, no padding":   zeros[:43] + ":id",
+		"swapped, short base64": zeros[:43] + ":2026",
+		"swapped, hexadecimal":  hex.EncodeToString(make([]byte, 32)) + ":id",
+		"two keys":              zeros[:43] + ":" + good[:43],
+		"an id that is a key":   zeros[:43] + ":" + base64.StdEncoding.EncodeToString(make([]byte, 31)),
 	} {
 		k, err := keyring.ParseKey(text)
 		require.ErrorIs(t, err, keyring.ErrInvalidKey, name)
 		require.Zero(t, k)
-		require.NotContains(t, err.Error(), good[:20], name)
+		for part := range strings.FieldsFuncSeq(text, func(r rune) bool { return r == ':' || r == '+' || r == '/' || r == '=' }) {
+			if len(part) > 8 && part != "plaintext" {
+				require.NotContains(t, err.Error(), part[:8], name)
+			}
+		}
 		_, err = keyring.ParseKeys("ok:" + good + "," + text)
 		require.ErrorIs(t, err, keyring.ErrInvalidKey, name)
 		require.ErrorContains(t, err, "key 2", name)
 		require.NotContains(t, err.Error(), good[:20], name)
 	}
+}
+
+func TestTextWithoutKeys(t *testing.T) {
+	for _, text := range []string{"", " ", "\n"} {
+		_, err := keyring.ParseKey(text)
+		require.ErrorIs(t, err, keyring.ErrInvalidKey)
+		require.ErrorContains(t, err, "is the environment variable set")
+		_, err = keyring.ParseKeys(text)
+		require.ErrorIs(t, err, keyring.ErrInvalidKey)
+		require.ErrorContains(t, err, "is the environment variable set")
+	}
+	good := key(t, "a", 1).Reveal()
+	for _, text := range []string{good + ",", "," + good, good + ",,"} {
+		_, err := keyring.ParseKeys(text)
+		require.ErrorIs(t, err, keyring.ErrInvalidKey)
+		require.ErrorContains(t, err, "of the list")
+	}
+}
+
+// The arguments of NewKey can be swapped as well.
+func TestNewKeyRepeatsNothing(t *testing.T) {
+	_, err := keyring.NewKey(strings.Repeat("k", 32), []byte("2026-11"))
+	require.ErrorIs(t, err, keyring.ErrInvalidKey)
+	require.NotContains(t, err.Error(), "kkk")
+	require.NotContains(t, err.Error(), "2026")
 }
 
 func TestKeysNeverPrint(t *testing.T) {
