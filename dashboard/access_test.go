@@ -326,7 +326,7 @@ func TestHistoryTellsAllThatChanged(t *testing.T) {
 		ep := w.endpoint("https://example.com", "*")
 		timeout := 7 * time.Second
 		_, err := w.acme.EditEndpoint(w.Context(), ep.ID, sender.EndpointEdit{
-			Timeout: &timeout, Headers: sender.Headers{"Authorization": "Bearer of-a-secret"}, Metadata: map[string]string{"plan": "gold"},
+			Timeout: &timeout, Headers: sender.Headers{"Authorization": sender.Value("Bearer of-a-secret")}, Metadata: map[string]string{"plan": "gold"},
 		})
 		require.NoError(w, err)
 		page := w.get("endpoints/" + ep.ID)

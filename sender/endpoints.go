@@ -184,7 +184,7 @@ func (t *Tenant) CreateEndpoint(ctx context.Context, spec EndpointSpec) (store.E
 func (t *Tenant) EditEndpoint(ctx context.Context, id string, edit EndpointEdit) (store.Endpoint, error) {
 	action := store.Edited
 	for _, value := range edit.Headers {
-		if value != "" {
+		if value.Reveal() != "" {
 			action = store.HeadersSet
 		}
 	}

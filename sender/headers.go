@@ -31,7 +31,57 @@ const (
 // Idempotency-Key and X-Idempotency-Key, with which Go's client repeats requests by
 // itself; and those that would make a receiver take the request for something else
 // (Forwarded, X-Forwarded-*, X-HTTP-Method-Override and their like).
-type Headers map[string]string
+//
+// A value is made by [Value]:
+//
+//	sender.Headers{"Authorization": sender.Value("Bearer " + token)}
+type Headers map[string]HeaderValue
+
+// HeaderValue is the value of a custom header. Like a [signing.Secret] it shows
+// itself to nobody: not in fmt, log/slog and the encodings, nor in unexported fields.
+// The zero HeaderValue is empty, which removes a header in an EndpointEdit.
+type HeaderValue struct {
+	_    [0]func() // no ==, which would compare pointers
+	text *string   // see signing.Secret for why a pointer
+}
+
+// Value returns the HeaderValue of a text.
+func Value(text string) HeaderValue { return HeaderValue{text: &text} }
+
+// Reveal returns the text, "" for the zero HeaderValue. It is the only way to see it.
+func (v HeaderValue) Reveal() string {
+	if v.text == nil {
+		return ""
+	}
+	return *v.text
+}
+
+// String returns "***", or "" for an empty value.
+func (v HeaderValue) String() string {
+	if v.Reveal() == "" {
+		return ""
+	}
+	return redacted
+}
+
+// Format implements [fmt.Formatter]: every verb prints what String returns.
+func (v HeaderValue) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, v.String()) }
+
+// LogValue implements [slog.LogValuer] and returns what String returns.
+func (v HeaderValue) LogValue() slog.Value { return slog.StringValue(v.String()) }
+
+// MarshalText implements [encoding.TextMarshaler] and returns what String returns.
+func (v HeaderValue) MarshalText() ([]byte, error) { return []byte(v.String()), nil }
+
+// UnmarshalText implements [encoding.TextUnmarshaler], for an API of the
+// application's that reads Headers from JSON. It refuses what MarshalText writes.
+func (v *HeaderValue) UnmarshalText(text []byte) error {
+	if string(text) == redacted {
+		return &EndpointError{"Headers", "has the redacted form of a value, not the value itself"}
+	}
+	*v = Value(string(text))
+	return nil
+}
 
 // String returns the names, sorted, with their values redacted.
 func (h Headers) String() string {
@@ -66,7 +116,8 @@ func (c *config) setHeaders(ep *store.Endpoint, headers Headers) error {
 		return &EndpointError{"Headers", fmt.Sprintf("are %d, more than %d", len(headers), maxHeaders)}
 	}
 	given := make(map[string]string, len(headers))
-	for name, value := range headers {
+	for name, hidden := range headers {
+		value := hidden.Reveal()
 		if !validHeaderName(name) {
 			// Not shown: it may be a value in the wrong place.
 			return &EndpointError{"Headers", fmt.Sprintf("a name is not one of HTTP's, of letters, digits and !#$%%&'*+-.^_`|~, or has more than %d bytes", maxHeaderName)}

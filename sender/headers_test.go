@@ -2,6 +2,7 @@ package sender_test
 
 import (
 	"bytes"
+	"encoding/gob"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -29,7 +30,7 @@ func TestCustomHeaders(t *testing.T) {
 		}
 		ep, _, err := w.CreateEndpoint(t.Context(), sender.EndpointSpec{
 			URL: "https://shop.example/", EventTypes: []string{"*"}, NoTestEvent: true,
-			Headers: sender.Headers{"authorization": "Bearer abc.def", "X-Tenant": "7"},
+			Headers: sender.Headers{"authorization": sender.Value("Bearer abc.def"), "X-Tenant": sender.Value("7")},
 		})
 		require.NoError(t, err)
 		require.Equal(t, []string{"Authorization", "X-Tenant"}, ep.Headers)
@@ -40,7 +41,7 @@ func TestCustomHeaders(t *testing.T) {
 		require.Equal(t, []string{"7"}, got["X-Tenant"])
 
 		// An edit sets some, removes some and leaves the others alone.
-		ep, err = w.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Headers: sender.Headers{"X-TENANT": "", "X-Region": "eu", "X-Absent": ""}})
+		ep, err = w.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Headers: sender.Headers{"X-TENANT": sender.Value(""), "X-Region": sender.Value("eu"), "X-Absent": sender.Value("")}})
 		require.NoError(t, err)
 		require.Equal(t, []string{"Authorization", "X-Region"}, ep.Headers)
 		got = last()
@@ -49,7 +50,7 @@ func TestCustomHeaders(t *testing.T) {
 		require.Empty(t, got.Get("X-Tenant"))
 
 		// A new value under the same name.
-		ep, err = w.EditEndpoint(sender.WithActor(t.Context(), "ann"), ep.ID, sender.EndpointEdit{Headers: sender.Headers{"Authorization": "Bearer new"}, Description: ptr("x")})
+		ep, err = w.EditEndpoint(sender.WithActor(t.Context(), "ann"), ep.ID, sender.EndpointEdit{Headers: sender.Headers{"Authorization": sender.Value("Bearer new")}, Description: ptr("x")})
 		require.NoError(t, err)
 		require.Equal(t, "Bearer new", last().Get("Authorization"))
 
@@ -92,7 +93,7 @@ func actions(history []store.Change) (list []store.Action) {
 func TestHeadersRefused(t *testing.T) {
 	many := sender.Headers{}
 	for i := range 17 {
-		many[fmt.Sprintf("X-%d", i)] = "1"
+		many[fmt.Sprintf("X-%d", i)] = sender.Value("1")
 	}
 	const hidden = "hunter2-hunter2"
 	tests := map[string]struct {
@@ -100,30 +101,30 @@ func TestHeadersRefused(t *testing.T) {
 		says    string
 	}{
 		"too many":         {many, "17, more than 16"},
-		"name twice":       {sender.Headers{"X-A": hidden, "x-a": hidden}, "X-A is there twice"},
-		"empty name":       {sender.Headers{"": hidden}, "a name is not"},
-		"name with colon":  {sender.Headers{"X-A: " + hidden: "x"}, "a name is not"},
-		"name not ASCII":   {sender.Headers{"X-Ä": hidden}, "a name is not"},
-		"name too long":    {sender.Headers{strings.Repeat("x", 101): hidden}, "100 bytes"},
-		"value too long":   {sender.Headers{"X-A": strings.Repeat(hidden, 300)}, "4500 bytes, more than 4096"},
-		"line in value":    {sender.Headers{"X-A": hidden + "\r\nX-B: 1"}, "not printable"},
-		"NUL in value":     {sender.Headers{"X-A": hidden + "\x00"}, "not printable"},
-		"tab in value":     {sender.Headers{"X-A": hidden + "\t1"}, "not printable"},
-		"value not ASCII":  {sender.Headers{"X-A": hidden + "é"}, "not printable"},
-		"space around":     {sender.Headers{"X-A": hidden + " "}, "space"},
-		"only a space":     {sender.Headers{"X-A": " "}, "space"},
-		"signature":        {sender.Headers{"webhook-signature": hidden}, "Webhook-Signature can't be set: it carries a signature"},
-		"other scheme":     {sender.Headers{"X-Xtopay-Signature": hidden}, "carries a signature"},
-		"svix":             {sender.Headers{"svix-id": hidden}, "carries a signature"},
-		"forwarded":        {sender.Headers{"X-Forwarded-For": hidden}, "comes from"},
-		"method override":  {sender.Headers{"X-HTTP-Method-Override": hidden}, "POST"},
-		"proxy":            {sender.Headers{"Proxy-Authorization": hidden}, "connection"},
-		"user agent":       {sender.Headers{"user-agent": hidden}, "HTTPOptions.UserAgent"},
-		"idempotency":      {sender.Headers{"Idempotency-Key": hidden}, "repeat"},
-		"idempotency X":    {sender.Headers{"x-idempotency-key": hidden}, "repeat"},
-		"trace":            {sender.Headers{"traceparent": hidden}, "tracing"},
-		"content type":     {sender.Headers{"Content-Type": hidden}, "event"},
-		"content encoding": {sender.Headers{"Content-Encoding": hidden}, "event"},
+		"name twice":       {sender.Headers{"X-A": sender.Value(hidden), "x-a": sender.Value(hidden)}, "X-A is there twice"},
+		"empty name":       {sender.Headers{"": sender.Value(hidden)}, "a name is not"},
+		"name with colon":  {sender.Headers{"X-A: " + hidden: sender.Value("x")}, "a name is not"},
+		"name not ASCII":   {sender.Headers{"X-Ä": sender.Value(hidden)}, "a name is not"},
+		"name too long":    {sender.Headers{strings.Repeat("x", 101): sender.Value(hidden)}, "100 bytes"},
+		"value too long":   {sender.Headers{"X-A": sender.Value(strings.Repeat(hidden, 300))}, "4500 bytes, more than 4096"},
+		"line in value":    {sender.Headers{"X-A": sender.Value(hidden + "\r\nX-B: 1")}, "not printable"},
+		"NUL in value":     {sender.Headers{"X-A": sender.Value(hidden + "\x00")}, "not printable"},
+		"tab in value":     {sender.Headers{"X-A": sender.Value(hidden + "\t1")}, "not printable"},
+		"value not ASCII":  {sender.Headers{"X-A": sender.Value(hidden + "é")}, "not printable"},
+		"space around":     {sender.Headers{"X-A": sender.Value(hidden + " ")}, "space"},
+		"only a space":     {sender.Headers{"X-A": sender.Value(" ")}, "space"},
+		"signature":        {sender.Headers{"webhook-signature": sender.Value(hidden)}, "Webhook-Signature can't be set: it carries a signature"},
+		"other scheme":     {sender.Headers{"X-Xtopay-Signature": sender.Value(hidden)}, "carries a signature"},
+		"svix":             {sender.Headers{"svix-id": sender.Value(hidden)}, "carries a signature"},
+		"forwarded":        {sender.Headers{"X-Forwarded-For": sender.Value(hidden)}, "comes from"},
+		"method override":  {sender.Headers{"X-HTTP-Method-Override": sender.Value(hidden)}, "POST"},
+		"proxy":            {sender.Headers{"Proxy-Authorization": sender.Value(hidden)}, "connection"},
+		"user agent":       {sender.Headers{"user-agent": sender.Value(hidden)}, "HTTPOptions.UserAgent"},
+		"idempotency":      {sender.Headers{"Idempotency-Key": sender.Value(hidden)}, "repeat"},
+		"idempotency X":    {sender.Headers{"x-idempotency-key": sender.Value(hidden)}, "repeat"},
+		"trace":            {sender.Headers{"traceparent": sender.Value(hidden)}, "tracing"},
+		"content type":     {sender.Headers{"Content-Type": sender.Value(hidden)}, "event"},
+		"content encoding": {sender.Headers{"Content-Encoding": sender.Value(hidden)}, "event"},
 	}
 	for _, name := range []string{
 		"Host", "Content-Length", "Transfer-Encoding", "TE", "Trailer", "Connection", "Keep-Alive", "Upgrade", "Expect", "HTTP2-Settings", "Proxy-Connection",
@@ -131,7 +132,7 @@ func TestHeadersRefused(t *testing.T) {
 		tests[name] = struct {
 			headers sender.Headers
 			says    string
-		}{sender.Headers{name: hidden}, "connection"}
+		}{sender.Headers{name: sender.Value(hidden)}, "connection"}
 	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -143,7 +144,7 @@ func TestHeadersRefused(t *testing.T) {
 			require.NotContains(t, err.Error(), "hunter2")
 			requireEmpty(t, &s.Tenant)
 
-			spec.Headers = sender.Headers{"X-Kept": "1"}
+			spec.Headers = sender.Headers{"X-Kept": sender.Value("1")}
 			ep, _, err := s.CreateEndpoint(t.Context(), spec)
 			require.NoError(t, err)
 			_, err = s.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Headers: tc.headers})
@@ -162,7 +163,7 @@ func TestHeaderOfANewScheme(t *testing.T) {
 	inBubble(t, sender.Options{}, func(t *testing.T, w *world) {
 		shop := w.receiver("shop.example")
 		ep, _, err := w.CreateEndpoint(t.Context(), sender.EndpointSpec{
-			URL: "https://shop.example/", EventTypes: []string{"*"}, NoTestEvent: true, Headers: sender.Headers{"X-Sig": "letmein"},
+			URL: "https://shop.example/", EventTypes: []string{"*"}, NoTestEvent: true, Headers: sender.Headers{"X-Sig": sender.Value("letmein")},
 		})
 		require.NoError(t, err)
 		require.NoError(t, w.Stop(t.Context()))
@@ -179,7 +180,7 @@ func TestHeaderOfANewScheme(t *testing.T) {
 
 		_, err = later.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Description: ptr("x")})
 		require.ErrorContains(t, err, "X-Sig can't be set")
-		_, err = later.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Headers: sender.Headers{"X-Sig": ""}})
+		_, err = later.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Headers: sender.Headers{"X-Sig": sender.Value("")}})
 		require.NoError(t, err)
 		w.pass(time.Minute)
 		w.pass(time.Minute)
@@ -279,8 +280,49 @@ func TestTimeoutOfAnotherProcess(t *testing.T) {
 	})
 }
 
+// Where fmt asks no method: unexported fields, pointers under verbs that don't suit.
+func TestHeaderValuesNeverPrint(t *testing.T) {
+	h := sender.Headers{"Authorization": sender.Value("Bearer hunter2"), "X-A": sender.Value("hunter2")}
+	spec := &sender.EndpointSpec{URL: "https://shop.example", Headers: h}
+	value := sender.Value("hunter2")
+	var out bytes.Buffer
+	for _, v := range []any{
+		value, &value,
+		[]sender.HeaderValue{value},
+		struct{ h sender.Headers }{h},
+		&struct{ h sender.Headers }{h},
+		struct{ p *sender.EndpointSpec }{spec},
+		struct{ v sender.HeaderValue }{value},
+		struct{ a any }{h},
+		struct {
+			m map[string]sender.EndpointSpec
+		}{map[string]sender.EndpointSpec{"a": *spec}},
+		[]*sender.EndpointSpec{spec},
+		map[string]*sender.EndpointSpec{"a": spec},
+		struct{ P *sender.EndpointSpec }{spec},
+		[]*sender.Headers{&h},
+		struct{ p **sender.EndpointSpec }{&spec},
+	} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d", "%t", "%p", "%c", "%e"} {
+			fmt.Fprintf(&out, verb+"\n", v)
+		}
+		for _, handler := range []slog.Handler{slog.NewJSONHandler(&out, nil), slog.NewTextHandler(&out, nil)} {
+			slog.New(handler).Info("headers", "v", v)
+		}
+		_ = gob.NewEncoder(&out).Encode(v)
+	}
+	require.NotContains(t, out.String(), "hunter2")
+	require.NotContains(t, out.String(), fmt.Sprintf("%x", "hunter2"))
+	require.NotContains(t, out.String(), fmt.Sprintf("%d", []byte("hunter2")))
+	require.Equal(t, "***", fmt.Sprint(value))
+	require.Empty(t, fmt.Sprint(sender.HeaderValue{}))
+
+	require.Error(t, json.Unmarshal([]byte(`"***"`), &value), "what MarshalText writes")
+	require.Equal(t, "hunter2", value.Reveal())
+}
+
 func TestHeadersNeverPrint(t *testing.T) {
-	h := sender.Headers{"Authorization": "Bearer hunter2", "X-A": "hunter2", "hunter2 hunter2": "x"}
+	h := sender.Headers{"Authorization": sender.Value("Bearer hunter2"), "X-A": sender.Value("hunter2"), "hunter2 hunter2": sender.Value("x")}
 	spec := sender.EndpointSpec{URL: "https://shop.example", Headers: h}
 	edit := sender.EndpointEdit{Headers: h}
 	var out bytes.Buffer
@@ -301,5 +343,5 @@ func TestHeadersNeverPrint(t *testing.T) {
 
 	var read sender.EndpointSpec // as an API of the application's would
 	require.NoError(t, json.Unmarshal([]byte(`{"Headers":{"X-A":"1"}}`), &read))
-	require.Equal(t, sender.Headers{"X-A": "1"}, read.Headers)
+	require.Equal(t, sender.Headers{"X-A": sender.Value("1")}, read.Headers)
 }

@@ -37,7 +37,7 @@ func FuzzHeaders(f *testing.F) {
 	require.NoError(f, err)
 	f.Fuzz(func(t *testing.T, name, value string) {
 		ep := store.Endpoint{ID: "ep_1"}
-		if err := c.setHeaders(&ep, Headers{name: value}); err != nil {
+		if err := c.setHeaders(&ep, Headers{name: Value(value)}); err != nil {
 			require.ErrorIs(t, err, ErrInvalidEndpoint)
 			return
 		}

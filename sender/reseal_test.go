@@ -39,7 +39,7 @@ func (b *bubble) fill(s *Sender, n int) (eps []store.Endpoint) {
 			mode = store.Test
 		}
 		ep, _, err := s.For(fmt.Sprint("tenant", i%3), mode).CreateEndpoint(b.t.Context(), EndpointSpec{
-			URL: "https://" + host(i) + "/", EventTypes: []string{"*"}, NoTestEvent: true, Headers: Headers{"Authorization": "Bearer of " + host(i)},
+			URL: "https://" + host(i) + "/", EventTypes: []string{"*"}, NoTestEvent: true, Headers: Headers{"Authorization": Value("Bearer of " + host(i))},
 		})
 		require.NoError(b.t, err)
 		eps = append(eps, ep)

@@ -50,7 +50,7 @@ func ExampleHeaders() {
 	}
 	spec := sender.EndpointSpec{
 		URL: "https://example.com/webhooks", EventTypes: []string{"*"},
-		Headers: sender.Headers{"Authorization": "Bearer 5f2b...", "X-Region": "eu"},
+		Headers: sender.Headers{"Authorization": sender.Value("Bearer 5f2b..."), "X-Region": sender.Value("eu")},
 	}
 	fmt.Println(spec.Headers)
 	ep, _, err := hooks.CreateEndpoint(ctx, spec)
@@ -61,7 +61,7 @@ func ExampleHeaders() {
 	fmt.Println(ep.Headers)
 
 	// Authorization stays as it is.
-	ep, err = hooks.EditEndpoint(ctx, ep.ID, sender.EndpointEdit{Headers: sender.Headers{"X-Region": "", "X-Shard": "7"}})
+	ep, err = hooks.EditEndpoint(ctx, ep.ID, sender.EndpointEdit{Headers: sender.Headers{"X-Region": sender.Value(""), "X-Shard": sender.Value("7")}})
 	if err != nil {
 		fmt.Println(err)
 		return

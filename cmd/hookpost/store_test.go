@@ -410,11 +410,11 @@ func TestEndpointOfTheApplication(t *testing.T) {
 	require.NoError(t, err)
 	ep, _, err := hooks.CreateEndpoint(t.Context(), sender.EndpointSpec{
 		URL: "https://example.com/", EventTypes: []string{"*"}, Timeout: 30 * time.Second,
-		Headers: sender.Headers{"Authorization": "Bearer of-a-secret"},
+		Headers: sender.Headers{"Authorization": sender.Value("Bearer of-a-secret")},
 	})
 	require.NoError(t, err)
 	shorter := 20 * time.Second
-	_, err = hooks.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Timeout: &shorter, Headers: sender.Headers{"X-Shop": "1"}})
+	_, err = hooks.EditEndpoint(t.Context(), ep.ID, sender.EndpointEdit{Timeout: &shorter, Headers: sender.Headers{"X-Shop": sender.Value("1")}})
 	require.NoError(t, err)
 	require.NoError(t, st.Close())
 

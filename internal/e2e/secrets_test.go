@@ -270,10 +270,10 @@ func TestSecretsStayHidden(t *testing.T) {
 		acme := hooks.For("acme", store.Test)
 
 		headers := sender.Headers{
-			"Authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.secret-of-acme", "X-Api-Key": `k"ey\with<odd>&characters`, "X-Short": "s3cr3t",
+			"Authorization": sender.Value("Bearer eyJhbGciOiJIUzI1NiJ9.secret-of-acme"), "X-Api-Key": sender.Value(`k"ey\with<odd>&characters`), "X-Short": sender.Value("s3cr3t"),
 		}
 		for _, value := range headers {
-			v.hide("a header's value", value)
+			v.hide("a header's value", value.Reveal())
 		}
 		v.hide("a token", "eyJhbGciOiJIUzI1NiJ9.secret-of-acme")
 		var events []string
@@ -292,7 +292,7 @@ func TestSecretsStayHidden(t *testing.T) {
 			spec.Headers = sender.Headers{"Host": headers["Authorization"]}
 			_, _, err = acme.CreateEndpoint(v.ctx, spec)
 			v.fails(t, err)
-			spec.Headers = sender.Headers{"X-A": headers["Authorization"] + "\n"}
+			spec.Headers = sender.Headers{"X-A": sender.Value(headers["Authorization"].Reveal() + "\n")}
 			_, _, err = acme.CreateEndpoint(v.ctx, spec)
 			v.fails(t, err)
 		}
@@ -318,7 +318,7 @@ func TestSecretsStayHidden(t *testing.T) {
 			_, err = acme.RevokeSecret(v.ctx, ep.ID, ep.Secrets[1].ID)
 			require.NoError(t, err)
 			v.hide("a header's value", "the-new-value-"+ep.ID)
-			changed, err = acme.EditEndpoint(v.ctx, ep.ID, sender.EndpointEdit{Headers: sender.Headers{"Authorization": "the-new-value-" + ep.ID}})
+			changed, err = acme.EditEndpoint(v.ctx, ep.ID, sender.EndpointEdit{Headers: sender.Headers{"Authorization": sender.Value("the-new-value-" + ep.ID)}})
 			require.NoError(t, err)
 			v.show(changed)
 		}
@@ -383,7 +383,7 @@ func TestLostKey(t *testing.T) {
 				rcv := sendertest.NewReceiver(t)
 				hooks := v.sender(t, right)
 				ep, secret, err := hooks.CreateEndpoint(v.ctx, sender.EndpointSpec{
-					URL: rcv.URL(), EventTypes: []string{"*"}, NoTestEvent: true, Headers: sender.Headers{"Authorization": "Bearer of-the-endpoint"},
+					URL: rcv.URL(), EventTypes: []string{"*"}, NoTestEvent: true, Headers: sender.Headers{"Authorization": sender.Value("Bearer of-the-endpoint")},
 				})
 				require.NoError(t, err)
 				v.hide("a header's value", "Bearer of-the-endpoint")
