@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"io"
 	"net/http"
 	"time"
 
@@ -40,6 +41,10 @@ type AttemptError struct {
 func (e *AttemptError) Error() string {
 	return fmt.Sprintf("sender: attempt failed (%s): %s", e.Attempt.Class, e.Attempt.Error)
 }
+
+// Format implements [fmt.Formatter]: every verb prints what Error returns, since the
+// URL of the attempt may have a secret in its query.
+func (e *AttemptError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
 // Unwrap returns the context's error if that is what ended the attempt, else nil:
 // errors of the network can hold what must not be logged.

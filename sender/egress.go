@@ -55,6 +55,19 @@ type Egress struct {
 	Proxy *url.URL
 }
 
+// Format implements [fmt.Formatter]: the password of Proxy is not shown.
+func (e Egress) Format(f fmt.State, verb rune) {
+	if e.Proxy != nil {
+		if _, has := e.Proxy.User.Password(); has {
+			shown := *e.Proxy
+			shown.User = url.UserPassword(shown.User.Username(), "xxxxx") // as net/url does
+			e.Proxy = &shown
+		}
+	}
+	type plain Egress // without this method
+	fmt.Fprintf(f, fmt.FormatString(f, verb), plain(e))
+}
+
 // Resolver looks up the addresses of a host. [*net.Resolver] is one.
 type Resolver interface {
 	// LookupNetIP returns the addresses of host; network is "ip", "ip4" or "ip6".

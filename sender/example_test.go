@@ -124,8 +124,8 @@ func ExampleSender_For() {
 		fmt.Println(acme.Scope(), err)
 	}
 	// Output:
-	// acme/live <nil>
-	// acme/test <nil>
+	// {acme live} <nil>
+	// {acme test} <nil>
 }
 
 // Sending again with the same id is safe; that is how a caller retries.

@@ -187,3 +187,9 @@ func FoldASCII(s string) string {
 		return r
 	}, s)
 }
+
+// NotFound is the [ErrNotFound] that says what a scope does not have: an "event", an
+// "endpoint" or a "delivery", by its id.
+func NotFound(what, id string, s Scope) error {
+	return fmt.Errorf("%w: %s %.80q of tenant %.255q, %v", ErrNotFound, what, id, s.Tenant, s.Mode)
+}

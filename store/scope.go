@@ -51,11 +51,10 @@ func (m *Mode) UnmarshalText(text []byte) error {
 	return err
 }
 
-// Scope names one world: whose endpoints and events, and in which mode.
+// Scope names one world: whose endpoints and events, and in which mode. It has no
+// methods, since everything that embeds it would have them too and print, log or
+// marshal itself as nothing but its scope.
 type Scope struct {
 	Tenant string // the customer account; may be empty. Valid UTF-8 without NUL, at most 255 bytes
 	Mode   Mode
 }
-
-// String returns the scope as "tenant/mode", for messages.
-func (s Scope) String() string { return s.Tenant + "/" + s.Mode.String() }

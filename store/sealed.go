@@ -1,6 +1,9 @@
 package store
 
 import (
+	"fmt"
+	"io"
+	"log/slog"
 	"slices"
 	"time"
 )
@@ -20,10 +23,24 @@ type Sealed struct {
 
 // SealedValue is a value sealed under one key of the sender's keyring.
 type SealedValue struct {
-	ID     string `json:"id"` // unique in the endpoint
-	KeyID  string `json:"kid"`
-	Sealed []byte `json:"sealed"`
+	ID     string     `json:"id"` // unique in the endpoint
+	KeyID  string     `json:"kid"`
+	Sealed Ciphertext `json:"sealed"`
 }
+
+// Ciphertext is what a sealer has made of a secret, or the secret itself if the
+// application stores secrets readable. Printed or logged it shows its length only;
+// its JSON is that of a []byte, which is what stores keep.
+type Ciphertext []byte
+
+// String returns the length, as in "[61 bytes]".
+func (c Ciphertext) String() string { return fmt.Sprintf("[%d bytes]", len(c)) }
+
+// Format implements [fmt.Formatter]: every verb prints what String returns.
+func (c Ciphertext) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, c.String()) }
+
+// LogValue implements [slog.LogValuer] and returns what String returns.
+func (c Ciphertext) LogValue() slog.Value { return slog.StringValue(c.String()) }
 
 // SealedSecret is one signing secret.
 type SealedSecret struct {

@@ -242,7 +242,7 @@ func (s *Store) named(scope store.Scope, id string) (*endpoint, error) {
 	if w := s.worlds[scope]; w != nil && w.byID[id] != nil {
 		return w.byID[id], nil
 	}
-	return nil, fmt.Errorf("%w: endpoint %.80q", store.ErrNotFound, id)
+	return nil, store.NotFound("endpoint", id, scope)
 }
 
 // record returns a copy of the endpoint for the caller.

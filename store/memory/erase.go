@@ -124,7 +124,7 @@ func (tx *Tx) Erase(ctx context.Context, scope store.Scope, p store.EraseParams)
 	}
 	switch {
 	case p.EventID != "" && len(chosen) == 0 && tx.find(s.world(scope), p.EventID) == nil:
-		return store.Erased{}, fmt.Errorf("%w: event %.80q", store.ErrNotFound, p.EventID)
+		return store.Erased{}, store.NotFound("event", p.EventID, scope)
 	case weight > store.MaxEraseTx:
 		return store.Erased{}, fmt.Errorf("%w: %d deliveries or events, more than %d", store.ErrTooMany, weight, store.MaxEraseTx)
 	}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -165,14 +164,14 @@ func (s *Store) namedEvent(scope store.Scope, id string) (*event, error) {
 	if w := s.worlds[scope]; w != nil && w.events[id] != nil {
 		return w.events[id], nil
 	}
-	return nil, fmt.Errorf("%w: event %.80q", store.ErrNotFound, id)
+	return nil, store.NotFound("event", id, scope)
 }
 
 func (s *Store) namedDelivery(scope store.Scope, id store.DeliveryID) (*delivery, error) {
 	if d := s.delivery(id); d != nil && d.event.Scope == scope {
 		return d, nil
 	}
-	return nil, fmt.Errorf("%w: delivery %s", store.ErrNotFound, id)
+	return nil, store.NotFound("delivery", id.String(), scope)
 }
 
 // record returns a copy of the event without its body.

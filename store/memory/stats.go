@@ -2,7 +2,6 @@ package memory
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -26,7 +25,7 @@ func (s *Store) Backlogs(ctx context.Context, scope store.Scope, q store.Backlog
 		}
 	}
 	if q.EndpointID != "" && len(page) == 0 {
-		return nil, fmt.Errorf("%w: endpoint %.80q in %v", store.ErrNotFound, q.EndpointID, scope)
+		return nil, store.NotFound("endpoint", q.EndpointID, scope)
 	}
 	return page, nil
 }

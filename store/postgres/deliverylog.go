@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -187,7 +186,7 @@ func deliveryQuery(ctx context.Context, q querier, scope store.Scope, p store.De
 func deliveryByID(ctx context.Context, q querier, scope store.Scope, id store.DeliveryID) (d store.Delivery, err error) {
 	found := false
 	if id.Round < 0 || id.Round > math.MaxInt32 {
-		return d, fmt.Errorf("%w: delivery %s in %v", store.ErrNotFound, id, scope)
+		return d, store.NotFound("delivery", id.String(), scope)
 	}
 	err = q.query(ctx, "SELECT "+deliveryColumns+` FROM hookpost.delivery d
 		JOIN hookpost.event e ON e.num = d.event JOIN hookpost.endpoint p ON p.num = d.endpoint
@@ -198,7 +197,7 @@ func deliveryByID(ctx context.Context, q querier, scope store.Scope, id store.De
 			return err
 		})
 	if err == nil && !found {
-		err = fmt.Errorf("%w: delivery %s in %v", store.ErrNotFound, id, scope)
+		err = store.NotFound("delivery", id.String(), scope)
 	}
 	return d, err
 }

@@ -85,7 +85,7 @@ func endpointByID(ctx context.Context, q querier, scope store.Scope, id string) 
 		eps, err = endpointsWhere(ctx, q, "WHERE e.tenant = $1 AND e.mode = $2 AND e.id = $3", scope.Tenant, int16(scope.Mode), id)
 	}
 	if err == nil && len(eps) == 0 {
-		err = fmt.Errorf("%w: endpoint %.80q in %v", store.ErrNotFound, id, scope)
+		err = store.NotFound("endpoint", id, scope)
 	}
 	if err != nil {
 		return store.Endpoint{}, err

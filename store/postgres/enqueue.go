@@ -107,7 +107,7 @@ func (e *enqueuer) take(scan scanner) error {
 	switch num {
 	case answerBad:
 		ev := &e.Events[e.open[ord-1]]
-		e.bad = fmt.Errorf("%w: event %q is for an endpoint that is not of its scope %v", store.ErrInvalid, ev.ID, ev.Scope)
+		e.bad = fmt.Errorf("%w: event %q is for an endpoint that is not of its tenant %.255q, %v", store.ErrInvalid, ev.ID, ev.Tenant, ev.Mode)
 	case answerStale:
 		for k, scope := range e.scopes {
 			if scope == int32(ord) {

@@ -41,7 +41,7 @@ func eraseStep(ctx context.Context, q querier, scope store.Scope, p store.EraseP
 	case all && (!done || weight > p.Limit):
 		return out, fmt.Errorf("%w: more than %d events or deliveries", store.ErrTooMany, p.Limit)
 	case p.EventID != "" && len(events) == 0 && p.After == 0:
-		return out, fmt.Errorf("%w: event %.80q in %v", store.ErrNotFound, p.EventID, scope)
+		return out, store.NotFound("event", p.EventID, scope)
 	case len(events) == 0:
 		return out, nil
 	}

@@ -168,7 +168,7 @@ func (s *Store) Event(ctx context.Context, scope store.Scope, id string) (ev sto
 			})
 	})
 	if err == nil && !found {
-		err = fmt.Errorf("%w: event %.80q in %v", store.ErrNotFound, id, scope)
+		err = store.NotFound("event", id, scope)
 	}
 	if err != nil {
 		return store.Event{}, err

@@ -22,7 +22,7 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 				[]any{scope.Tenant, int16(scope.Mode), eventID}, &event, &erased)
 		}
 		if err == nil && !found {
-			err = fmt.Errorf("%w: event %.80q in %v", store.ErrNotFound, eventID, scope)
+			err = store.NotFound("event", eventID, scope)
 		}
 		if err != nil {
 			return err

@@ -2,7 +2,6 @@ package postgres
 
 import (
 	"context"
-	"fmt"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -71,7 +70,7 @@ func (s *Store) Backlogs(ctx context.Context, scope store.Scope, p store.Backlog
 	case err != nil:
 		return nil, err
 	case p.EndpointID != "" && len(page) == 0:
-		return nil, fmt.Errorf("%w: endpoint %.80q in %v", store.ErrNotFound, p.EndpointID, scope)
+		return nil, store.NotFound("endpoint", p.EndpointID, scope)
 	}
 	return page, nil
 }

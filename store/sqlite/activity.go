@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 	"slices"
 
 	"github.com/hookpost/hookpost/store"
@@ -88,7 +87,7 @@ func (s *Store) RecentAttempts(ctx context.Context, scope store.Scope, endpointI
 		var endpoint int64
 		found, err := first(c, func(r row) { endpoint = r.int(0) }, "SELECT num FROM hookpost_endpoint WHERE scope = ? AND id = ?", sc.num, endpointID)
 		if err == nil && !found {
-			err = fmt.Errorf("%w: endpoint %.80q in %v", store.ErrNotFound, endpointID, scope)
+			err = store.NotFound("endpoint", endpointID, scope)
 		}
 		if err != nil {
 			return err

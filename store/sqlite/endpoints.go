@@ -58,7 +58,7 @@ func endpointByID(x execer, scope store.Scope, id string) (store.Endpoint, error
 	}
 	eps, err := endpointsWhere(x, "WHERE s.tenant = ? AND s.mode = ? AND e.id = ?", scope.Tenant, int(scope.Mode), id)
 	if err == nil && len(eps) == 0 {
-		err = fmt.Errorf("%w: endpoint %q in %v", store.ErrNotFound, id, scope)
+		err = store.NotFound("endpoint", id, scope)
 	}
 	if err != nil {
 		return store.Endpoint{}, err

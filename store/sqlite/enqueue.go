@@ -122,7 +122,7 @@ func (e *enqueuer) checkTargets(fresh []int) error {
 			n := 0
 			_, err := first(e.x, func(r row) { n = int(r.int(0)) }, countTargets.rows(to-from), args...)
 			if err == nil && n < to-from {
-				err = fmt.Errorf("%w: an event is for endpoints that are not of its scope %v", store.ErrInvalid, e.scopes[k].scope)
+				err = fmt.Errorf("%w: an event is for endpoints that are not of its scope %+v", store.ErrInvalid, e.scopes[k].scope)
 			}
 			return err
 		})

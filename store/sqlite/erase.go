@@ -39,7 +39,7 @@ func eraseStep(x execer, scope store.Scope, p store.EraseParams, now int64, all 
 	case all && (!done || weight > p.Limit):
 		return out, fmt.Errorf("%w: more than %d events or deliveries", store.ErrTooMany, p.Limit)
 	case p.EventID != "" && len(events) == 0 && p.After == 0:
-		return out, fmt.Errorf("%w: event %.80q in %v", store.ErrNotFound, p.EventID, scope)
+		return out, store.NotFound("event", p.EventID, scope)
 	}
 	for _, num := range events {
 		if err := eraseEvent(x, sc.num, num, now, &out); err != nil {

@@ -110,7 +110,7 @@ func (s *Store) Event(ctx context.Context, scope store.Scope, id string) (ev sto
 			}
 		}, "SELECT "+eventColumns+", e.body FROM hookpost_event e WHERE e.scope = ? AND e.id = ?", sc.num, id)
 		if err == nil && !found {
-			err = fmt.Errorf("%w: event %.80q in %v", store.ErrNotFound, id, scope)
+			err = store.NotFound("event", id, scope)
 		}
 		if err == nil {
 			err = bad
@@ -402,7 +402,7 @@ func deliveryByID(x execer, scope store.Scope, id store.DeliveryID) (d store.Del
 		JOIN hookpost_event e ON e.num = d.event JOIN hookpost_endpoint p ON p.num = d.endpoint
 		WHERE d.event = ? AND d.endpoint = ? AND d.round = ? AND e.scope = ?`, id.Event, id.Endpoint, id.Round, sc.num)
 	if err == nil && !found {
-		err = fmt.Errorf("%w: delivery %s in %v", store.ErrNotFound, id, scope)
+		err = store.NotFound("delivery", id.String(), scope)
 	}
 	return d, err
 }

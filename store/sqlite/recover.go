@@ -19,7 +19,7 @@ func (s *Store) Replay(ctx context.Context, scope store.Scope, eventID, endpoint
 		found, err := first(c, func(r row) { event, erased = r.int(0), !r.null(1) },
 			"SELECT num, erased_at FROM hookpost_event WHERE scope = ? AND id = ?", sc.num, eventID)
 		if err == nil && !found {
-			err = fmt.Errorf("%w: event %.80q in %v", store.ErrNotFound, eventID, scope)
+			err = store.NotFound("event", eventID, scope)
 		}
 		if err != nil {
 			return err

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"fmt"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -76,7 +75,7 @@ func (s *Store) Backlogs(ctx context.Context, scope store.Scope, q store.Backlog
 			return nil
 		}, text, sc.num, q.After, s.now(), bound, last)
 		if err == nil && q.EndpointID != "" && len(page) == 0 {
-			err = fmt.Errorf("%w: endpoint %.80q in %v", store.ErrNotFound, q.EndpointID, scope)
+			err = store.NotFound("endpoint", q.EndpointID, scope)
 		}
 		return err
 	})

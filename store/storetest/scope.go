@@ -2,6 +2,7 @@ package storetest
 
 import (
 	"errors"
+	"fmt"
 	"reflect"
 	"time"
 
@@ -180,7 +181,7 @@ func sameKeys(w *world) {
 		eps = append(eps, ep)
 		ev := f.newEvent(ep)
 		ev.ID = "evt_same"
-		ev.Body = []byte(f.scope.String())
+		ev.Body = []byte(fmt.Sprint(f.scope))
 		ev.Hash = hash(ev.Type, ev.Body)
 		evs = append(evs, ev)
 	}
@@ -193,7 +194,7 @@ func sameKeys(w *world) {
 		seen[nums[i]], seen[-eps[i].Num] = true, true
 		got, err := w.st.Event(w.ctx(), f.scope, "evt_same")
 		w.must(err, "Event")
-		if got.Num != nums[i] || string(got.Body) != f.scope.String() || got.Scope != f.scope {
+		if got.Num != nums[i] || string(got.Body) != fmt.Sprint(f.scope) || got.Scope != f.scope {
 			w.Errorf("event of scope %v reads %+v", f.scope, got)
 		}
 		if ds := f.deliveries(store.DeliveryQuery{EventID: "evt_same"}); len(ds) != 1 || ds[0].ID.Endpoint != eps[i].Num || ds[0].Scope != f.scope {
@@ -210,7 +211,7 @@ func sameKeys(w *world) {
 		w.Fatalf("claimed %d deliveries, want %d: all scopes are claimed together", len(cs), len(worlds))
 	}
 	for _, c := range cs {
-		if scope := c.Scope; string(c.Body) != scope.String() {
+		if scope := c.Scope; string(c.Body) != fmt.Sprint(scope) {
 			w.Errorf("a delivery of scope %v carries the body of scope %s", c.Scope, c.Body)
 		}
 		w.accepted(exhaust(c))
