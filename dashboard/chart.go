@@ -13,15 +13,41 @@ import (
 // how long they took. The template draws it as SVG, whose units are pixels of a
 // width that scales.
 type chart struct {
-	Attempts                   int
-	Delivered, Failed, Unknown int
-	From, To                   string
-	Bars                       []bar
-	Most                       int    // attempts in the highest bar
-	Line                       string // points of the median of the time taken
-	Dots                       []dot
-	Slowest                    time.Duration // of the medians
-	Median                     time.Duration // of all
+	Attempts int
+	counts   tally
+	From, To string
+	Bars     []bar
+	Most     int    // attempts in the highest bar
+	Line     string // points of the median of the time taken
+	Dots     []dot
+	Slowest  time.Duration // of the medians
+	Median   time.Duration // of all
+}
+
+// The parts of a bar, from the bottom up.
+const (
+	partDelivered = iota
+	partReached
+	partFailed
+	partUnknown
+	barParts
+)
+
+// tally counts attempts by part.
+type tally [barParts]int
+
+func (t tally) total() int { return t[partDelivered] + t[partReached] + t[partFailed] + t[partUnknown] }
+
+// text is the tally in words.
+func (t tally) text() string {
+	s := fmt.Sprintf("%d delivered, %d failed", t[partDelivered], t[partFailed])
+	if n := t[partReached]; n > 0 {
+		s += fmt.Sprintf(", %d reached only", n)
+	}
+	if n := t[partUnknown]; n > 0 {
+		s += fmt.Sprintf(", %d unknown", n)
+	}
+	return s
 }
 
 // What the template draws in.
@@ -71,50 +97,40 @@ func newChart(attempts []store.Attempt, zone *time.Location) chart {
 	}
 	c.From, c.To = clock(first), clock(attempts[len(attempts)-1].StartedAt)
 
-	var outcomes [chartBars][4]int
+	var tallies [chartBars]tally
 	var times [chartBars][]time.Duration
 	var all []time.Duration
 	for _, a := range attempts {
 		i := min(int(a.StartedAt.Sub(first)/step), chartBars-1)
-		if a.Outcome <= store.AttemptUnknown {
-			outcomes[i][a.Outcome]++
+		part := partOf(a)
+		tallies[i][part]++
+		c.counts[part]++
+		if part != partUnknown { // which has no end
+			times[i] = append(times[i], a.Took)
+			all = append(all, a.Took)
 		}
-		switch a.Outcome {
-		case store.AttemptDelivered:
-			c.Delivered++
-		case store.AttemptFailed:
-			c.Failed++
-		case store.AttemptUnknown:
-			c.Unknown++
-			continue // it has no end
-		}
-		times[i] = append(times[i], a.Took)
-		all = append(all, a.Took)
 	}
 	var medians [chartBars]time.Duration
 	for i := range chartBars {
-		c.Most = max(c.Most, outcomes[i][1]+outcomes[i][2]+outcomes[i][3])
+		c.Most = max(c.Most, tallies[i].total())
 		medians[i] = median(times[i])
 		c.Slowest = max(c.Slowest, medians[i])
 	}
 	c.Median = median(all)
 	width := float64(chartWidth) / chartBars
 	var line strings.Builder
-	for i, o := range outcomes {
+	for i, t := range tallies {
 		from := clock(first.Add(time.Duration(i) * step))
-		if o[1]+o[2]+o[3] == 0 {
+		if t.total() == 0 {
 			continue
 		}
-		b := bar{X: float64(i)*width + 1, Width: width - 2, Label: fmt.Sprintf("%s: %d delivered, %d failed", from, o[1], o[2])}
-		if o[3] > 0 {
-			b.Label += fmt.Sprintf(", %d unknown", o[3])
-		}
+		b := bar{X: float64(i)*width + 1, Width: width - 2, Label: from + ": " + t.text()}
 		y := float64(chartHeight)
-		for outcome, class := range []string{"", "delivered", "failed", "unknown"} {
-			if o[outcome] == 0 {
+		for part, class := range [barParts]string{"delivered", "reached", "failed", "unknown"} {
+			if t[part] == 0 {
 				continue
 			}
-			h := float64(chartHeight) * float64(o[outcome]) / float64(c.Most)
+			h := float64(chartHeight) * float64(t[part]) / float64(c.Most)
 			y -= h
 			b.Parts = append(b.Parts, barPart{class, round(y), round(h)})
 		}
@@ -130,14 +146,30 @@ func newChart(attempts []store.Attempt, zone *time.Location) chart {
 	return c
 }
 
+// partOf says which part of a bar an attempt belongs to.
+func partOf(a store.Attempt) int {
+	switch {
+	case a.ReachedOnly():
+		return partReached
+	case a.Outcome == store.AttemptDelivered:
+		return partDelivered
+	case a.Outcome == store.AttemptFailed:
+		return partFailed
+	}
+	return partUnknown
+}
+
 // Summary is the chart in words.
 func (c chart) Summary() string {
-	s := fmt.Sprintf("%s from %s to %s: %d delivered, %d failed", plural(c.Attempts, "attempt"), c.From, c.To, c.Delivered, c.Failed)
-	if c.Unknown > 0 {
-		s += fmt.Sprintf(", %d unknown", c.Unknown)
-	}
-	return s
+	return fmt.Sprintf("%s from %s to %s: %s", plural(c.Attempts, "attempt"), c.From, c.To, c.counts.text())
 }
+
+// Reached reports whether there are test events that were reached only, and Unknown
+// whether there are attempts without a report.
+func (c chart) Reached() bool { return c.counts[partReached] > 0 }
+
+// Unknown is explained at Reached.
+func (c chart) Unknown() bool { return c.counts[partUnknown] > 0 }
 
 func median(list []time.Duration) time.Duration {
 	if len(list) == 0 {

@@ -118,6 +118,7 @@ func TestEndpointLifecycle(t *testing.T) {
 		require.Equal(w, http.StatusUnprocessableEntity, a.Status)
 		require.Contains(w, a.text(), "Another endpoint has this URL already.")
 
+		w.send(sender.Event{Type: "payment.failed"})
 		list := w.get("endpoints").text()
 		for _, word := range []string{"Add endpoint", "https://example.com/hooks", "Books", "payment.succeeded and 2 others", "Enabled", "100 %", "Edit webhook", "Disable webhook", "Delete webhook"} {
 			require.Contains(w, list, word)
@@ -166,7 +167,8 @@ func TestSendTestEvent(t *testing.T) {
 		synctest.Wait()
 		d := w.delivery(store.DeliveryQuery{})
 		require.Equal(w, "webhook.test", d.EventType)
-		require.Contains(w, w.get("deliveries/"+d.ID.String()).text(), "delivered HTTP 401")
+		require.Contains(w, w.get("deliveries/"+d.ID.String()).text(), "reached only HTTP 401 the receiver answered 401 Unauthorized")
+		require.Contains(w, w.get("deliveries/"+d.ID.String()).text(), "Invalid signature")
 
 		w.follow("endpoints/"+ep.ID+"/test", url.Values{"type": {"payment.succeeded"}})
 		synctest.Wait()

@@ -168,3 +168,6 @@ var (
 func (a answer) text() string {
 	return strings.TrimSpace(spaceForm.ReplaceAllString(html.UnescapeString(tagForm.ReplaceAllString(a.Body, " ")), " "))
 }
+
+// ofEndpoint selects the deliveries of an endpoint.
+func ofEndpoint(ep store.Endpoint) store.DeliveryQuery { return store.DeliveryQuery{EndpointID: ep.ID} }

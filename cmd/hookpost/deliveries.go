@@ -21,25 +21,27 @@ var deliveryCommands = []command{
 
 // deliveryJSON is a delivery for programs.
 type deliveryJSON struct {
-	ID         string    `json:"id"`
-	EventID    string    `json:"event_id"`
-	EventType  string    `json:"event_type"`
-	EndpointID string    `json:"endpoint_id"`
-	State      string    `json:"state"` // pending, delivered, exhausted, cancelled
-	Reason     string    `json:"reason,omitempty"`
-	InFlight   bool      `json:"in_flight,omitempty"`
-	Attempts   int       `json:"attempts"`
-	LastStatus int       `json:"last_status,omitempty"`
-	CreatedAt  time.Time `json:"created_at"`
-	FirstAt    time.Time `json:"first_at,omitzero"`
-	DueAt      time.Time `json:"due_at,omitzero"` // while pending
-	FinishedAt time.Time `json:"finished_at,omitzero"`
+	ID         string `json:"id"`
+	EventID    string `json:"event_id"`
+	EventType  string `json:"event_type"`
+	EndpointID string `json:"endpoint_id"`
+	State      string `json:"state"` // pending, delivered, exhausted, cancelled
+	// ReachedOnly: a test event was answered, but not with 2xx. Its state is delivered.
+	ReachedOnly bool      `json:"reached_only,omitempty"`
+	Reason      string    `json:"reason,omitempty"`
+	InFlight    bool      `json:"in_flight,omitempty"`
+	Attempts    int       `json:"attempts"`
+	LastStatus  int       `json:"last_status,omitempty"`
+	CreatedAt   time.Time `json:"created_at"`
+	FirstAt     time.Time `json:"first_at,omitzero"`
+	DueAt       time.Time `json:"due_at,omitzero"` // while pending
+	FinishedAt  time.Time `json:"finished_at,omitzero"`
 }
 
 func newDelivery(d *store.Delivery) deliveryJSON {
 	v := deliveryJSON{
 		ID: d.ID.String(), EventID: d.EventID, EventType: d.EventType, EndpointID: d.EndpointID,
-		State: d.State.String(), Reason: d.Reason, InFlight: d.InFlight, Attempts: d.Attempts, LastStatus: d.LastStatus,
+		State: d.State.String(), ReachedOnly: d.ReachedOnly(), Reason: d.Reason, InFlight: d.InFlight, Attempts: d.Attempts, LastStatus: d.LastStatus,
 		CreatedAt: utc(d.CreatedAt), FirstAt: utc(d.FirstAt), FinishedAt: utc(d.FinishedAt),
 	}
 	if d.State == store.Pending {
@@ -53,7 +55,8 @@ type attemptJSON struct {
 	N              int       `json:"n"`
 	StartedAt      time.Time `json:"started_at"`
 	TookMillis     float64   `json:"took_ms"`
-	Outcome        string    `json:"outcome"` // delivered, failed, unknown
+	Outcome        string    `json:"outcome"`                // delivered, failed, unknown
+	ReachedOnly    bool      `json:"reached_only,omitempty"` // as of the delivery
 	URL            string    `json:"url,omitempty"`
 	Status         int       `json:"status,omitempty"`
 	Class          string    `json:"class,omitempty"`
@@ -66,7 +69,7 @@ func newAttempt(a *store.Attempt) attemptJSON {
 	body := newBody(a.ResponseBody)
 	return attemptJSON{
 		N: a.N, StartedAt: utc(a.StartedAt), TookMillis: float64(a.Took.Microseconds()) / 1000, Outcome: a.Outcome.String(),
-		URL: a.URL, Status: a.Status, Class: a.Class, Error: a.Error, ResponseBody: body.Body, ResponseBase64: body.Base64,
+		ReachedOnly: a.ReachedOnly(), URL: a.URL, Status: a.Status, Class: a.Class, Error: a.Error, ResponseBody: body.Body, ResponseBase64: body.Base64,
 	}
 }
 
@@ -159,11 +162,34 @@ func (c *call) printDeliveries(page []store.Delivery, next string, src *storeSou
 	var rows [][]string
 	for i := range page {
 		d := &page[i]
-		rows = append(rows, []string{d.ID.String(), d.State.String(), d.EventType, strconv.Itoa(d.Attempts), statusText(d.LastStatus), when(d), d.EventID, d.EndpointID})
+		rows = append(rows, []string{d.ID.String(), stateWord(d), d.EventType, strconv.Itoa(d.Attempts), statusText(d.LastStatus), when(d), d.EventID, d.EndpointID})
 	}
 	c.out.table([]string{"DELIVERY", "STATE", "TYPE", "ATTEMPTS", "LAST", "WHEN (UTC)", "EVENT", "ENDPOINT"}, rows)
 	c.printNext("--before", next)
 	return nil
+}
+
+// stateWord is the state, and "reached" for a test event that was not accepted.
+func stateWord(d *store.Delivery) string {
+	if d.ReachedOnly() {
+		return "reached"
+	}
+	return d.State.String()
+}
+
+// stateText is the same with the answer.
+func stateText(d *store.Delivery) string {
+	if d.ReachedOnly() {
+		return fmt.Sprintf("reached, answered %d", d.LastStatus)
+	}
+	return d.State.String()
+}
+
+func outcomeWord(a *store.Attempt) string {
+	if a.ReachedOnly() {
+		return "reached"
+	}
+	return a.Outcome.String()
 }
 
 // when says what comes next, or when it ended.
@@ -225,7 +251,7 @@ func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store
 		{"type", d.EventType},
 		{"endpoint", d.EndpointID},
 		{"references", strings.Join(e.Refs, ", ")},
-		{"state", d.State.String()},
+		{"state", stateText(d)},
 		{"reason", d.Reason},
 		{"when", when(d)},
 		{"created", clock(d.CreatedAt)},
@@ -245,7 +271,7 @@ func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store
 		if a.Status != 0 {
 			answer = strings.TrimSpace(fmt.Sprint(a.Status, " ", http.StatusText(a.Status)))
 		}
-		rows = append(rows, []string{strconv.Itoa(a.N), clock(a.StartedAt), millis(a.Took), a.Outcome.String(), answer, a.Error, string(a.ResponseBody)})
+		rows = append(rows, []string{strconv.Itoa(a.N), clock(a.StartedAt), millis(a.Took), outcomeWord(a), answer, a.Error, string(a.ResponseBody)})
 	}
 	c.out.table([]string{"ATTEMPT", "STARTED (UTC)", "TOOK", "OUTCOME", "ANSWER", "PROBLEM", "BODY"}, rows)
 	return nil

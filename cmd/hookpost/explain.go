@@ -29,7 +29,7 @@ var explainCommand = command{
 func (c *call) printExplanation(x *sender.Explanation) error {
 	if c.json {
 		v := struct {
-			Why        string        `json:"why"` // delivered, pending, exhausted, cancelled, erased, disabled, not selecting, absent
+			Why        string        `json:"why"` // delivered, reached, pending, exhausted, cancelled, erased, disabled, not selecting, absent
 			Text       string        `json:"text"`
 			EventID    string        `json:"event_id"`
 			EventType  string        `json:"event_type"`

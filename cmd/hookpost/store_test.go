@@ -70,6 +70,34 @@ func (s *shell) id(t *testing.T, field string, args ...string) string {
 	return text
 }
 
+// A test event that was answered 400 does not pass for a success.
+func TestReachedOnly(t *testing.T) {
+	s := newStore(t)
+	rcv := sendertest.NewReceiver(t, sendertest.Answer{Status: 400, Body: "no signature"})
+	ep := s.id(t, "id", "endpoints", "create", rcv.URL()+"/hooks", "--events", "*", "--allow", "127.0.0.1")
+	work(t, s)
+	list := s.must(t, "deliveries", "--endpoint", ep)
+	require.Contains(t, list, "reached  webhook.test  1         400")
+	dlv := strings.Fields(strings.Split(list, "\n")[1])[0]
+	shown := s.must(t, "deliveries", "show", dlv)
+	require.Regexp(t, `state +reached, answered 400\n`, shown)
+	require.Regexp(t, `reached +400 Bad Request +the receiver answered 400 Bad Request +no signature`, shown)
+	require.NotContains(t, list+shown, "delivered")
+	require.Contains(t, s.must(t, "explain", dlv), "but the test event was not accepted: the receiver answered 400 Bad Request.")
+	require.Equal(t, "reached", s.id(t, "why", "explain", dlv))
+	var v struct {
+		State       string
+		ReachedOnly bool `json:"reached_only"`
+		Log         []struct {
+			ReachedOnly bool `json:"reached_only"`
+		} `json:"attempt_log"`
+	}
+	s.json(t, &v, "deliveries", "show", dlv)
+	require.Equal(t, "delivered", v.State)
+	require.True(t, v.ReachedOnly)
+	require.True(t, v.Log[0].ReachedOnly)
+}
+
 // A day with a store: an endpoint, an event that fails, and what a person does about
 // it.
 func TestOperate(t *testing.T) {

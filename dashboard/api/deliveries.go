@@ -21,6 +21,7 @@ type deliveryView struct {
 	EndpointID     string           `json:"endpoint_id"`
 	EndpointURL    string           `json:"endpoint_url"` // as it is now
 	State          string           `json:"state"`
+	ReachedOnly    bool             `json:"reached_only"`
 	Reason         string           `json:"reason,omitempty"`
 	InFlight       bool             `json:"in_flight"`
 	Attempts       int              `json:"attempts"`
@@ -42,7 +43,7 @@ func (c *call) viewDeliveries(list ...store.Delivery) ([]deliveryView, error) {
 	for i, d := range list {
 		views[i] = deliveryView{
 			ID: d.ID, EventID: d.EventID, EventType: d.EventType, EndpointID: d.EndpointID, EndpointURL: endpoints[d.EndpointID].URL,
-			State: d.State.String(), Reason: d.Reason, InFlight: d.InFlight, Attempts: d.Attempts, Failures: d.Failures,
+			State: d.State.String(), ReachedOnly: d.ReachedOnly(), Reason: d.Reason, InFlight: d.InFlight, Attempts: d.Attempts, Failures: d.Failures,
 			LastStatus: d.LastStatus, CreatedAt: d.CreatedAt.UTC(), FirstAttemptAt: d.FirstAt.UTC(), FinishedAt: d.FinishedAt.UTC(),
 		}
 		if d.State == store.Pending {
@@ -146,6 +147,7 @@ type attemptView struct {
 	StartedAt            time.Time    `json:"started_at"`
 	TookMS               float64      `json:"took_ms"`
 	Outcome              string       `json:"outcome"`
+	ReachedOnly          bool         `json:"reached_only"`
 	URL                  string       `json:"url,omitempty"`
 	Status               int          `json:"status,omitempty"`
 	Class                string       `json:"class,omitempty"`
@@ -164,7 +166,7 @@ type headerView struct {
 func viewAttempt(a store.Attempt) attemptView {
 	v := attemptView{
 		N: a.N, StartedAt: a.StartedAt.UTC(), TookMS: float64(a.Took.Microseconds()) / 1000, Outcome: a.Outcome.String(),
-		URL: a.URL, Status: a.Status, Class: a.Class, Error: a.Error, ResponseHeaders: wireHeaders(a.ResponseHeader),
+		ReachedOnly: a.ReachedOnly(), URL: a.URL, Status: a.Status, Class: a.Class, Error: a.Error, ResponseHeaders: wireHeaders(a.ResponseHeader),
 	}
 	if len(a.ResponseBody) > 0 {
 		v.ResponseBody, v.ResponseBodyEncoding = encoded(a.ResponseBody)

@@ -229,6 +229,7 @@ func snake(words string) string { return strings.ReplaceAll(words, " ", "_") }
 // activityView sums up the newest deliveries of an endpoint.
 type activityView struct {
 	Deliveries     int           `json:"deliveries"`
+	Tests          int           `json:"tests"`
 	Delivered      int           `json:"delivered"`
 	Exhausted      int           `json:"exhausted"`
 	Attempts       int           `json:"attempts"`
@@ -237,9 +238,11 @@ type activityView struct {
 }
 
 type lastView struct {
-	ID        store.DeliveryID `json:"id"`
-	State     string           `json:"state"`
-	CreatedAt time.Time        `json:"created_at"`
+	ID          store.DeliveryID `json:"id"`
+	State       string           `json:"state"`
+	ReachedOnly bool             `json:"reached_only"`
+	LastStatus  int              `json:"last_status,omitempty"`
+	CreatedAt   time.Time        `json:"created_at"`
 }
 
 // defaultNewest and maxNewest are how many deliveries an activity is taken from.
@@ -264,11 +267,11 @@ func (c *call) endpointActivity() error {
 	}
 	sum := sums[0]
 	v := activityView{
-		Deliveries: sum.Deliveries, Delivered: sum.Delivered, Exhausted: sum.Exhausted, Attempts: sum.Attempts,
+		Deliveries: sum.Deliveries, Tests: sum.Tests, Delivered: sum.Delivered, Exhausted: sum.Exhausted, Attempts: sum.Attempts,
 		RecentAttempts: []attemptView{},
 	}
 	if sum.Deliveries > 0 {
-		v.LastDelivery = &lastView{sum.Last, sum.LastState.String(), sum.LastAt.UTC()}
+		v.LastDelivery = &lastView{sum.Last, sum.LastState.String(), sum.LastReachedOnly(), sum.LastStatus, sum.LastAt.UTC()}
 	}
 	for _, a := range attempts {
 		v.RecentAttempts = append(v.RecentAttempts, viewAttempt(a))

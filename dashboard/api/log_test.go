@@ -116,6 +116,32 @@ func TestAttempts(t *testing.T) {
 	})
 }
 
+// A test event that was not accepted can be told from one that was.
+func TestReachedOnly(t *testing.T) {
+	inWorld(t, sender.Options{}, func(w *world) {
+		ep := w.endpoint("https://one.example.com", "push")
+		path := account + "/endpoints/" + ep.ID
+		for _, status := range []int{204, 400, 302, 503} {
+			w.receiver.Script(sendertest.Answer{Status: status, Body: "body"})
+			id := w.must("POST", path+"/test", "")["id"].(string)
+			synctest.Wait()
+			d := w.must("GET", account+"/deliveries/"+id, "")
+			only := status != 204
+			require.Equal(w, []any{"delivered", only, float64(status)}, []any{d["state"], d["reached_only"], d["last_status"]})
+			require.Equal(w, only, data(w.must("GET", account+"/deliveries", ""))[0]["reached_only"])
+			a := data(w.must("GET", account+"/deliveries/"+id+"/attempts", ""))[0]
+			require.Equal(w, []any{"delivered", only}, []any{a["outcome"], a["reached_only"]})
+			require.Equal(w, only, a["response_body"] == "body")
+			activity := w.must("GET", path+"/activity", "")
+			last := activity["last_delivery"].(map[string]any)
+			require.Equal(w, []any{id, only, float64(status)}, []any{last["id"], last["reached_only"], last["last_status"]})
+			require.Equal(w, []any{activity["deliveries"], 0.0, 0.0}, []any{activity["tests"], activity["attempts"], activity["delivered"]})
+			why := w.must("GET", account+"/events/"+d["event_id"].(string)+"/explain?endpoint_id="+ep.ID, "")
+			require.Equal(w, map[bool]string{true: "reached", false: "delivered"}[only], why["why"])
+		}
+	})
+}
+
 func TestEvents(t *testing.T) {
 	inWorld(t, sender.Options{KeepPayloads: 80 * time.Hour, PollInterval: time.Minute}, func(w *world) {
 		w.endpoint("https://one.example.com", "*")

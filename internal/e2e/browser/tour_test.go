@@ -113,6 +113,8 @@ func TestEveryPageIsAccessible(t *testing.T) {
 	good, bad, waiting := w.delivery("payment.succeeded", store.Delivered), w.delivery("customer.created", store.Exhausted), w.delivery("payment.disputed", store.Pending)
 	old, err := w.live.Endpoints(t.Context(), store.EndpointQuery{Search: "old.example", Limit: 1})
 	require.NoError(t, err)
+	refused, err := w.live.Deliveries(t.Context(), store.DeliveryQuery{Type: "webhook.test", EndpointID: bad.EndpointID})
+	require.NoError(t, err)
 	b := w.blank()
 	b.expect("status of 404") // the page that says so
 	at := func(path string) func() { return func() { b.open("live~acme/" + path) } }
@@ -154,6 +156,8 @@ func TestEveryPageIsAccessible(t *testing.T) {
 		{"delivered", at("deliveries/" + good.ID.String())},
 		{"exhausted", at("deliveries/" + bad.ID.String())},
 		{"pending", at("deliveries/" + waiting.ID.String())},
+		{"reached only", at("deliveries/" + refused[0].ID.String())},
+		{"tests", at("deliveries?type=webhook.test")},
 		{"events", at("events")},
 		{"event", at("events/" + bad.EventID + "?why=" + bad.EndpointID)},
 		{"recover", at("recover")},
