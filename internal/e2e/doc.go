@@ -5,7 +5,8 @@
 //
 // go test runs a short form of all faults. HOOKPOST_FAULTS=full, or make faults,
 // runs the full one, with more events and more and longer faults. With -v each
-// prints its figures, and at the end all of them stand in a table.
+// prints its figures, and at the end all of them stand in a table. TestChaos draws its
+// faults by chance; HOOKPOST_SEED repeats a run's, as far as the machine does.
 //
 // Without PostgreSQL its half is skipped; with CI=true that is a failure.
 package e2e

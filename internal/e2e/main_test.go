@@ -7,11 +7,15 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/hookpost/hookpost/internal/pgserver"
 )
@@ -39,6 +43,20 @@ func amount(short, long int) int {
 		n /= 4
 	}
 	return n
+}
+
+// chance returns what a test decides by, from HOOKPOST_SEED if that is set, and says
+// how to have the same decisions again.
+func chance(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv("HOOKPOST_SEED"); text != "" {
+		var err error
+		seed, err = strconv.ParseUint(text, 10, 64)
+		require.NoError(t, err)
+	}
+	t.Logf("HOOKPOST_SEED=%d", seed)
+	return rand.New(rand.NewPCG(seed, 0))
 }
 
 func TestMain(m *testing.M) { os.Exit(run(m)) }

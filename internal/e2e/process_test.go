@@ -20,6 +20,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hookpost/hookpost/internal/e2e/setup"
+	"github.com/hookpost/hookpost/internal/pgproxy"
 )
 
 // process is a worker that sends a share of the events, and is started again when
@@ -29,6 +30,7 @@ type process struct {
 	ctx    context.Context
 	config setup.Config
 	rcv    *receiver
+	proxy  *pgproxy.Proxy // before its server; nil: none
 
 	cmd    *exec.Cmd
 	stdin  io.WriteCloser

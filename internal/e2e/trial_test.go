@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/hookpost/hookpost/internal/e2e/setup"
+	"github.com/hookpost/hookpost/internal/pgproxy"
 	"github.com/hookpost/hookpost/sender"
 )
 
@@ -31,8 +32,10 @@ type trial struct {
 	database string // PostgreSQL's name of it
 	ids      []string
 	gone     map[string]bool // ids that the receiver answers with 410
+	loose    map[string]bool // ids whose endpoint may have been deleted before they arrived
 	absent   []string        // ids that must not exist
 	faults   int
+	proxied  bool // each worker reaches PostgreSQL through a proxy of its own
 }
 
 // newTrial makes one with an empty database, the one that change has named if it is
@@ -42,7 +45,7 @@ func newTrial(t *testing.T, store string, change func(*setup.Config)) *trial {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	t.Cleanup(cancel)
 	// The lease is short, so that what a broken worker held is soon taken over.
-	tr := &trial{ctx: ctx, store: store, gone: make(map[string]bool), config: setup.Config{
+	tr := &trial{ctx: ctx, store: store, gone: make(map[string]bool), loose: make(map[string]bool), config: setup.Config{
 		Database:    setup.Database{Name: "worker"},
 		MaxInFlight: 64, Timeout: 2 * time.Second, Lease: 4 * time.Second, Drain: time.Minute,
 	}}
@@ -98,10 +101,20 @@ func (tr *trial) run(t *testing.T, workers, events int) {
 	}
 	for _, lines := range shares {
 		p := &process{ctx: tr.ctx, config: tr.config, rcv: tr.rcv, lines: lines, acked: make(map[string]bool)}
+		if tr.proxied {
+			p.proxy = tr.proxy(t)
+			p.config.DSN = p.proxy.DSN(tr.database)
+		}
 		tr.procs = append(tr.procs, p)
 		p.start(t)
 		t.Cleanup(p.kill)
 	}
+}
+
+// proxy stands before the server.
+func (tr *trial) proxy(t *testing.T) *pgproxy.Proxy {
+	t.Helper()
+	return pgproxy.ForTest(t, "unix", filepath.Join(host(t, server), ".s.PGSQL.5432"))
 }
 
 // arrived waits until k of n parts of the events have arrived.

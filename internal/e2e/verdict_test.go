@@ -30,28 +30,13 @@ func (tr *trial) verdict(t *testing.T, bound int) figure {
 			t.Errorf("%s: lost; %d requests, delivery %+v, attempts %+v", id, got.total, entry.delivery, entry.attempts)
 			continue
 		}
-		delivered, answered, unknown := 0, 0, 0
-		for i, a := range entry.attempts {
-			require.Equal(t, i+1, a.N, id)
-			switch {
-			case a.Outcome == store.AttemptUnknown:
-				unknown++
-			case a.Status == 0:
-				f.cutOff++
-			default:
-				answered++
-			}
-			if a.Outcome == store.AttemptDelivered {
-				delivered++
-			}
-		}
-		f.unknown += unknown
-		f.duplicates += max(0, got.succeeded-1)
-		f.unlogged += max(0, got.total-len(entry.attempts))
-		require.LessOrEqual(t, answered, got.total, "%s: the log invents answers: %+v", id, entry.attempts)
-		require.LessOrEqual(t, delivered, got.succeeded, "%s: the log invents successes: %+v", id, entry.attempts)
-		if !tr.gone[id] {
-			require.Positive(t, delivered, "%s: the log has no success: %+v", id, entry.attempts)
+		f.compare(t, id, got, entry)
+	}
+	for id := range tr.loose {
+		f.compare(t, id, requests[id], log[id])
+		delete(requests, id)
+		if state := log[id].delivery.State; state == store.Delivered || state == store.Cancelled {
+			delete(log, id)
 		}
 	}
 	for id, e := range log {
@@ -76,6 +61,34 @@ func (tr *trial) verdict(t *testing.T, bound int) figure {
 	require.Len(t, requests, len(tr.ids))
 	require.Zero(t, tr.rcv.refused(), "requests that didn't verify")
 	return f
+}
+
+// compare adds what became of an event to the figures, the log's attempts against the
+// receiver's requests.
+func (f *figure) compare(t *testing.T, id string, got tally, e entry) {
+	t.Helper()
+	delivered, answered := 0, 0
+	for i, a := range e.attempts {
+		require.Equal(t, i+1, a.N, id)
+		switch {
+		case a.Outcome == store.AttemptUnknown:
+			f.unknown++
+		case a.Status == 0:
+			f.cutOff++
+		default:
+			answered++
+		}
+		if a.Outcome == store.AttemptDelivered {
+			delivered++
+		}
+	}
+	f.duplicates += max(0, got.succeeded-1)
+	f.unlogged += max(0, got.total-len(e.attempts))
+	require.LessOrEqual(t, answered, got.total, "%s: the log invents answers: %+v", id, e.attempts)
+	require.LessOrEqual(t, delivered, got.succeeded, "%s: the log invents successes: %+v", id, e.attempts)
+	if e.delivery.State == store.Delivered {
+		require.Positive(t, delivered, "%s: the log has no success: %+v", id, e.attempts)
+	}
 }
 
 // entry is what the log says about an event.

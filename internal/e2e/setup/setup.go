@@ -23,7 +23,8 @@ type Config struct {
 	Timeout     time.Duration // of an attempt
 	Lease       time.Duration
 	// Patient makes a worker repeat a Send that fails, with the same id, as an
-	// application does whose database may be away. Else it ends the worker.
+	// application does whose database may be away. Else it ends the worker. A patient
+	// worker waits for the database when it starts, too.
 	Patient bool
 	// BadHooks makes every hook of the application's panic.
 	BadHooks bool

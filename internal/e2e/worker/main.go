@@ -41,7 +41,11 @@ func run(ctx context.Context, config *setup.Config) (err error) {
 	asked, unhook := signal.NotifyContext(ctx, syscall.SIGTERM)
 	defer unhook()
 	say(setup.Ready)
-	db, err := config.Open(ctx)
+	var db *setup.Opened
+	err = persist(ctx, config, func() (err error) {
+		db, err = config.Open(ctx)
+		return err
+	})
 	if err != nil {
 		return err
 	}
@@ -54,7 +58,7 @@ func run(ctx context.Context, config *setup.Config) (err error) {
 	if err != nil {
 		return err
 	}
-	if err := hooks.Start(ctx); err != nil {
+	if err := persist(ctx, config, func() error { return hooks.Start(ctx) }); err != nil {
 		return err
 	}
 	f := &feed{hooks: hooks, db: db, patient: config.Patient}
@@ -81,6 +85,18 @@ func run(ctx context.Context, config *setup.Config) (err error) {
 	}
 	say(setup.Drained)
 	return nil
+}
+
+// persist calls f until it succeeds if the worker is patient.
+func persist(ctx context.Context, config *setup.Config, f func() error) error {
+	for {
+		err := f()
+		if err == nil || !config.Patient || ctx.Err() != nil {
+			return err
+		}
+		fmt.Fprintln(os.Stderr, "worker: again:", err)
+		time.Sleep(again)
+	}
 }
 
 // say writes a line, in one piece.
