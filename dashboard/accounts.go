@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/hookpost/hookpost/dashboard/internal/desk"
+	"github.com/hookpost/hookpost/internal/inert"
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
 )
@@ -59,7 +60,7 @@ type typeGroup struct {
 
 type typeView struct {
 	sender.EventType
-	Body shown
+	Body inert.Shown
 }
 
 func (v *visit) typeList() error {
@@ -79,7 +80,7 @@ func (v *visit) typeList() error {
 		if err != nil {
 			return err
 		}
-		groups[i].Types = append(groups[i].Types, typeView{t, show(data)})
+		groups[i].Types = append(groups[i].Types, typeView{t, inert.Text(data, maxShown)})
 	}
 	v.render(http.StatusOK, "types.html", page{Title: "Event types", Nav: "types"}, groups)
 	return nil

@@ -8,13 +8,18 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/hookpost/hookpost/dashboard/internal/desk"
+	"github.com/hookpost/hookpost/retry"
 	"github.com/hookpost/hookpost/sender"
+	"github.com/hookpost/hookpost/sender/sendertest"
+	"github.com/hookpost/hookpost/store"
 )
 
 // allocated is how many bytes f allocates.
@@ -175,5 +180,63 @@ func TestCountNeedsTheRight(t *testing.T) {
 		require.Contains(w, text, "You may look at recoveries but not start them.")
 		require.NotContains(w, text, "Count")
 		require.Contains(w, text, "Recoveries Started", "those that run are listed")
+	})
+}
+
+// An answer of a receiver costs in proportion to its length, in every attempt.
+func TestHostileAnswers(t *testing.T) {
+	const attempts = maxAttempts
+	steps := make([]time.Duration, attempts-1)
+	for i := range steps {
+		steps[i] = time.Minute
+	}
+	for name, body := range map[string]string{
+		"nested":             strings.Repeat("[", 8<<10) + strings.Repeat("]", 8<<10),
+		"nested objects":     strings.Repeat(`{"":`, 3<<10) + "1" + strings.Repeat("}", 3<<10),
+		"control characters": strings.Repeat("\x00", 16<<10),
+		"turning":            strings.Repeat("\u202e", 5<<10),
+		"quotes":             strings.Repeat(`"`, 16<<10),
+		"lines":              strings.Repeat("\n", 16<<10),
+		"wide":               "[" + strings.Repeat("1,", 8<<10-2) + "1]",
+	} {
+		inWorld(t, sender.Options{Schedule: retry.Steps(steps...)}, func(w *world) {
+			w.receiver.Script(sendertest.Answer{
+				Status: 500, Body: body,
+				Header: http.Header{"X-Many": slices.Repeat([]string{"<\u202e"}, 500)},
+			})
+			w.endpoint("https://example.com", "push")
+			w.send(sender.Event{Type: "push", Body: []byte(body + strings.Repeat(" ", 1<<19))})
+			time.Sleep(2 * attempts * time.Minute)
+			d := w.delivery(store.DeliveryQuery{})
+			require.Equal(w, attempts, d.Attempts)
+			var a answer
+			bytes := allocated(func() { a = w.get("deliveries/" + d.ID.String()) })
+			require.Less(w, bytes, 64<<20, name)
+			require.Less(w, len(a.Body), 8<<20, name)
+			require.Equal(w, attempts, strings.Count(a.Body, `class="attempt"`), name)
+		})
+	}
+}
+
+// An endpoint that was changed often has a page all the same.
+func TestLongHistory(t *testing.T) {
+	inWorld(t, sender.Options{}, func(w *world) {
+		ep := w.endpoint("https://example.com", "*")
+		types := make([]string, 1000)
+		for i := range types {
+			types[i] = fmt.Sprintf("%s.%03d", strings.Repeat("x", 100), i)
+		}
+		for i := range 2 * maxHistory {
+			text := fmt.Sprintf("change %d", i)
+			_, err := w.acme.EditEndpoint(w.Context(), ep.ID, sender.EndpointEdit{Description: &text, EventTypes: types[i%2:]})
+			require.NoError(w, err)
+		}
+		var a answer
+		bytes := allocated(func() { a = w.get("endpoints/" + ep.ID) })
+		require.Less(w, bytes, 128<<20)
+		require.Less(w, len(a.Body), 4<<20)
+		require.Contains(w, a.text(), "change 199")
+		require.NotContains(w, a.text(), "change 98,")
+		require.Contains(w, a.text(), "101 earlier changes not shown.")
 	})
 }

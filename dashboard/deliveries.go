@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hookpost/hookpost/internal/inert"
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
 )
@@ -160,7 +161,7 @@ type deliveryView struct {
 	store.Delivery
 	Endpoint store.Endpoint
 	Event    store.Event // without its body
-	Body     shown
+	Body     inert.Shown
 	Log      []attemptView // newest first
 	Earlier  int           // attempts that are not shown
 	Why      sender.Explanation
@@ -172,7 +173,7 @@ type attemptView struct {
 	store.Attempt
 	Request  []headerLine
 	Response []headerLine
-	Body     shown
+	Body     inert.Shown
 	Open     bool
 }
 
@@ -201,12 +202,12 @@ func (v *visit) deliveryPage() error {
 		return err
 	}
 	view.Endpoint = view.Why.Endpoint
-	view.Body = show(view.Event.Body)
+	view.Body = inert.Text(view.Event.Body, maxShown)
 	if n := len(attempts) - maxAttempts; n > 0 {
 		attempts, view.Earlier = attempts[n:], n
 	}
 	for i, a := range slices.Backward(attempts) {
-		av := attemptView{Attempt: a, Response: headerLines(a.ResponseHeader), Body: show(a.ResponseBody), Open: i == len(attempts)-1}
+		av := attemptView{Attempt: a, Response: headerLines(a.ResponseHeader), Body: inert.Text(a.ResponseBody, maxShown), Open: i == len(attempts)-1}
 		header := v.RequestHeader(view.Endpoint, view.Event, a)
 		names := make([]string, 0, len(header))
 		for name := range header {

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 
+	"github.com/hookpost/hookpost/internal/inert"
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
 )
@@ -47,7 +48,7 @@ func (v *visit) eventList() error {
 // eventView is the page of one event.
 type eventView struct {
 	store.Event
-	Body       shown
+	Body       inert.Shown
 	Deliveries []deliveryRow
 	More       bool           // there are more deliveries
 	Targets    endpointChoice // to replay to
@@ -63,7 +64,7 @@ func (v *visit) eventPage() error {
 	if err != nil {
 		return err
 	}
-	view := eventView{Event: ev, Body: show(ev.Body), Asked: v.query.Get("why")}
+	view := eventView{Event: ev, Body: inert.Text(ev.Body, maxShown), Asked: v.query.Get("why")}
 	view.Event.Body = nil
 	list, err := v.Deliveries(ctx, store.DeliveryQuery{EventID: ev.ID, Limit: pageRows + 1})
 	if err != nil {

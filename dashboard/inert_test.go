@@ -17,60 +17,6 @@ import (
 	"github.com/hookpost/hookpost/store"
 )
 
-func TestInert(t *testing.T) {
-	for in, want := range map[string]string{
-		"plain\tText\nnext": "plain\tText\nnext",
-		"a\r\nb\rc":         "a\nb\\x0dc",
-		"\x00\x1b[31m\x7f":  `\x00\x1b[31m\x7f`,
-		"\xff\xfe ok \xc3":  `\xff\xfe ok \xc3`,
-		"left\u202eright":   `left\u202eright`,
-		"\u200b\ufeff":      `\u200b\ufeff`,
-		"\u2028\u0085":      `\u2028\u0085`,
-		"\U000e0001":        `\U000e0001`,
-		"käse 世界 😀 ُ":       "käse 世界 😀 ُ",
-		"\ufffd is a rune":  "\ufffd is a rune",
-	} {
-		require.Equal(t, want, inert([]byte(in)), "%q", in)
-	}
-	require.Equal(t, `a\nb\tc\x00`, inertString("a\nb\tc\x00"))
-}
-
-func FuzzShow(f *testing.F) {
-	for _, s := range []string{"", "{}", "[1,\n2", "\xff\x00", strings.Repeat("ä", maxShown), strings.Repeat("[", 2000) + strings.Repeat("]", 2000), "\u202e"} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, b []byte) {
-		s := show(b)
-		require.True(t, utf8.ValidString(s.Text))
-		require.Equal(t, len(b), s.Size)
-		require.Equal(t, len(b) > maxShown && !s.Indented, s.Cut)
-		for _, r := range s.Text {
-			require.False(t, r != '\n' && r != '\t' && (unicode.IsControl(r) || unicode.Is(unicode.Cf, r)), "%q", r)
-		}
-		if s.Indented {
-			var a, c any
-			require.NoError(t, json.Unmarshal(b, &a))
-			require.NotPanics(t, func() { _ = json.Unmarshal([]byte(s.Text), &c) })
-		}
-	})
-}
-
-func TestShow(t *testing.T) {
-	s := show([]byte(`{"a":[1e2,1.0],"b":"<b>"}`))
-	require.True(t, s.Indented)
-	require.Equal(t, "{\n  \"a\": [\n    1e2,\n    1.0\n  ],\n  \"b\": \"<b>\"\n}", s.Text, "numbers stay as they are")
-	s = show([]byte(strings.Repeat("x", 10<<20)))
-	require.True(t, s.Cut)
-	require.Len(t, s.Text, maxShown)
-	s = show([]byte(strings.Repeat("ä", maxShown)))
-	require.True(t, s.Cut)
-	require.NotContains(t, s.Text, `\x`, "not cut within a character")
-	s = show([]byte(strings.Repeat("[", 60_000) + strings.Repeat("]", 5_000)))
-	require.False(t, s.Indented)
-	deep := strings.Repeat("[", 5000) + strings.Repeat("]", 5000)
-	require.False(t, show([]byte(deep)).Indented, "spaces would be many times the text")
-}
-
 // What events and receivers say is text on every page, whatever it says.
 func TestHostileText(t *testing.T) {
 	const script = `<script>alert(1)</script><img src=x onerror=alert(2)>"'</pre></textarea>`

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/hookpost/hookpost/dashboard/internal/desk"
+	"github.com/hookpost/hookpost/internal/inert"
 	"github.com/hookpost/hookpost/store"
 )
 
@@ -57,6 +58,10 @@ func serveAsset(w http.ResponseWriter, r *http.Request, name string) {
 	_, _ = w.Write(content) // nobody is left to hear of an error
 }
 
+// maxShown is how much of a text a page shows, in bytes; the rest is to be
+// downloaded.
+const maxShown = 64 << 10
+
 // page is what the frame around every page needs.
 type page struct {
 	Title string
@@ -85,7 +90,7 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"ago":      ago,
 	"failing":  failing,
 	"took":     tookText,
-	"inert":    inertString,
+	"inert":    inert.Line,
 	"count":    countText,
 	"plural":   plural,
 	"list":     func(v ...any) []any { return v },

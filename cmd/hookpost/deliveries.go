@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hookpost/hookpost/internal/inert"
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
 )
@@ -258,7 +259,8 @@ func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store
 		{"erased", clock(e.ErasedAt)},
 	})
 	if len(e.Body) > 0 {
-		fmt.Fprintf(c.out, "\n%s\n", printableLines(string(e.Body)))
+		fmt.Fprintln(c.out)
+		c.out.payload(inert.Lines(e.Body, maxPrinted), "")
 	}
 	if len(attempts) == 0 {
 		return nil

@@ -126,6 +126,3 @@ func plain(err error) string {
 	}
 	return text
 }
-
-// oneLine puts a text on one line that a terminal shows as it is.
-func oneLine(s string) string { return printable(strings.Join(strings.Fields(s), " ")) }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/hookpost/hookpost/internal/inert"
 	"github.com/hookpost/hookpost/sender"
 )
 
@@ -46,7 +47,7 @@ func (c *call) printExplanation(x *sender.Explanation) error {
 		}
 		return c.out.json(v)
 	}
-	fmt.Fprintln(c.out, printable(x.Text))
+	fmt.Fprintln(c.out, inert.Line(x.Text))
 	facts := [][2]string{{"event", x.Event.ID + ", " + x.Event.Type}, {"endpoint", x.Endpoint.ID + ", " + x.Endpoint.URL}}
 	if x.Delivery != nil {
 		facts = append(facts, [2]string{"delivery", x.Delivery.ID.String()})

@@ -5,8 +5,6 @@ import (
 	"flag"
 	"strings"
 	"testing"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/stretchr/testify/require"
 )
@@ -36,18 +34,6 @@ func FuzzCommandLine(f *testing.F) {
 		require.Equal(t, exitBadInput, report(t.Context(), &out, "x", err))
 		require.Equal(t, 1, strings.Count(out.String(), "\n"), "%q", out.String())
 		require.NotEqual(t, "hookpost x: \n", out.String())
-	})
-}
-
-func FuzzPrintable(f *testing.F) {
-	for _, s := range []string{"plain", "\x1b[31m", "a\xffb", "\u202e", "é\uFFFD", "\U000e0001"} {
-		f.Add(s)
-	}
-	f.Fuzz(func(t *testing.T, s string) {
-		out := printable(s)
-		require.True(t, utf8.ValidString(out))
-		require.False(t, strings.ContainsFunc(out, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", out)
-		require.NotContains(t, printableLines(s), "\x1b")
 	})
 }
 

@@ -9,24 +9,29 @@ import (
 	"os"
 )
 
-// maxInput bounds what is read from a file or the standard input, in bytes. It is
-// more than any limit of the library's.
-const maxInput = 64 << 20
+// What is read from a file or the standard input is bounded, in bytes. Bodies are more
+// than any limit of the library's.
+const (
+	maxInput  = 64 << 20
+	maxHeader = 1 << 20 // of headers
+	maxSecret = 1 << 20 // of secrets or keys
+)
 
-// read returns the content of a file, or of the standard input for "-" and "".
-func (c *call) read(ctx context.Context, name string) ([]byte, error) {
-	return c.readAs(ctx, name, "the file "+name)
+// read returns the content of a file, or of the standard input for "-" and "", of at
+// most so many bytes.
+func (c *call) read(ctx context.Context, name string, most int) ([]byte, error) {
+	return c.readAs(ctx, name, "the file "+name, most)
 }
 
 // readAs is read with what errors call the file.
-func (c *call) readAs(ctx context.Context, name, called string) ([]byte, error) {
+func (c *call) readAs(ctx context.Context, name, called string, most int) ([]byte, error) {
 	if name != "" && name != "-" {
 		f, err := os.Open(name)
 		if err != nil {
 			return nil, fileError(called, err)
 		}
 		defer f.Close()
-		return readAll(f, called)
+		return readAll(f, called, most)
 	}
 	if c.stdin == nil {
 		return nil, badInput("the standard input was read already; name a file")
@@ -42,7 +47,7 @@ func (c *call) readAs(ctx context.Context, name, called string) ([]byte, error) 
 	}
 	done := make(chan result, 1)
 	go func() {
-		data, err := readAll(in, "the standard input")
+		data, err := readAll(in, "the standard input", most)
 		done <- result{data, err}
 	}()
 	select {
@@ -53,13 +58,13 @@ func (c *call) readAs(ctx context.Context, name, called string) ([]byte, error) 
 	}
 }
 
-func readAll(r io.Reader, called string) ([]byte, error) {
-	data, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+func readAll(r io.Reader, called string, most int) ([]byte, error) {
+	data, err := io.ReadAll(io.LimitReader(r, int64(most)+1))
 	switch {
 	case err != nil:
 		return nil, fileError(called, err)
-	case len(data) > maxInput:
-		return nil, badInput("%s has more than %d MiB", called, maxInput>>20)
+	case len(data) > most:
+		return nil, badInput("%s has more than %d MiB", called, most>>20)
 	}
 	return data, nil
 }

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/hookpost/hookpost/internal/inert"
 	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/verifier"
 )
@@ -204,21 +203,16 @@ func (l *listener) printEvent(r receivedJSON, e *verifier.Event, problem string)
 			line = append(line, problem)
 		}
 	}
-	fmt.Fprintln(l.out, printable(strings.Join(line, "  ")))
+	fmt.Fprintln(l.out, inert.Line(strings.Join(line, "  ")))
 	if e != nil && !l.quiet {
-		fmt.Fprintln(l.out, "    "+shown(e))
+		l.out.payload(inert.Text(content(e), maxPrinted), "    ")
 	}
 }
 
-// shown is the content of an event for people: its data, or else its body.
-func shown(e *verifier.Event) string {
-	content := e.Body
+// content is what people want to see of an event: its data, or else its body.
+func content(e *verifier.Event) []byte {
 	if e.Data != nil {
-		content = e.Data
+		return e.Data
 	}
-	var indented bytes.Buffer
-	if json.Indent(&indented, content, "    ", "  ") == nil {
-		content = indented.Bytes()
-	}
-	return printableLines(string(content))
+	return e.Body
 }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -8,7 +9,8 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-	"unicode"
+
+	"github.com/hookpost/hookpost/internal/inert"
 )
 
 // An output is where results go. It remembers the first error, so that a full disk
@@ -29,10 +31,15 @@ func (o *output) Write(p []byte) (int, error) {
 
 // json prints a value as indented JSON.
 func (o *output) json(v any) error {
-	enc := json.NewEncoder(o)
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_ = inert.Indent(o, b.Bytes()) // o remembers
+	fmt.Fprintln(o)
+	return nil
 }
 
 // jsonLine prints a value as one line of JSON.
@@ -66,40 +73,35 @@ func (o *output) facts(pairs [][2]string) {
 func printRow(w io.Writer, cells []string) {
 	clean := make([]string, len(cells))
 	for i, cell := range cells {
-		if clean[i] = oneLine(cell); clean[i] == "" {
+		clean[i] = oneLine(cell[:min(len(cell), maxCell)])
+		switch {
+		case clean[i] == "":
 			clean[i] = "-"
+		case len(cell) > maxCell:
+			clean[i] += "..."
 		}
 	}
 	fmt.Fprintln(w, strings.Join(clean, "\t"))
 }
 
-// printable escapes what could change a terminal: bodies and descriptions are
-// somebody else's input.
-func printable(s string) string {
-	return escape(s, func(r rune) bool { return unicode.IsPrint(r) })
-}
+// maxPrinted is how much of a text of somebody else's is printed for people, and
+// maxCell how much of it in a table, in bytes.
+const (
+	maxPrinted = 1 << 20
+	maxCell    = 4 << 10
+)
 
-// printableLines is printable for text of several lines.
-func printableLines(s string) string {
-	return escape(s, func(r rune) bool { return unicode.IsPrint(r) || r == '\n' || r == '\t' })
-}
-
-func escape(s string, keep func(rune) bool) string {
-	var b strings.Builder
-	for i, r := range s {
-		switch {
-		case r == unicode.ReplacementChar && !strings.HasPrefix(s[i:], "\uFFFD"):
-			fmt.Fprintf(&b, `\x%02x`, s[i])
-		case keep(r):
-			b.WriteRune(r)
-		case r > 0xffff:
-			fmt.Fprintf(&b, `\U%08x`, r)
-		default:
-			fmt.Fprintf(&b, `\u%04x`, r)
-		}
+// payload prints a text of somebody else's in lines that begin with indent. It escapes
+// what could change a terminal.
+func (o *output) payload(shown inert.Shown, indent string) {
+	fmt.Fprintln(o, indent+strings.ReplaceAll(shown.Text, "\n", "\n"+indent))
+	if shown.Cut {
+		fmt.Fprintf(o, "%s... the first part of %d bytes; --json prints all of them\n", indent, shown.Size)
 	}
-	return b.String()
 }
+
+// oneLine puts the words of a text on one line that a terminal shows as it is.
+func oneLine(s string) string { return inert.Line(strings.Join(strings.Fields(s), " ")) }
 
 // clock prints a time for people, in UTC; nothing for the zero time.
 func clock(t time.Time) string {
@@ -109,12 +111,13 @@ func clock(t time.Time) string {
 	return t.UTC().Format(time.DateTime)
 }
 
-// utc is a time for programs.
+// utc is a time for programs: zero if JSON can't hold it, as the year 10000.
 func utc(t time.Time) time.Time {
-	if t.IsZero() {
-		return t
+	t = t.UTC()
+	if t.IsZero() || t.Year() < 0 || t.Year() > 9999 {
+		return time.Time{}
 	}
-	return t.UTC()
+	return t
 }
 
 // millis prints a duration for people, not finer than they can use.

@@ -62,10 +62,10 @@ func (c *call) confidential(ctx context.Context, env, file, envFlag, fileFlag, e
 	case env != "" && file != "":
 		return "", "", badInput("%s and %s contradict each other; give one of them", envFlag, fileFlag)
 	case file == "-":
-		data, err := c.read(ctx, "-")
+		data, err := c.read(ctx, "-", maxSecret)
 		return string(data), "the standard input", err
 	case file != "":
-		data, err := c.readAs(ctx, file, "the file of "+fileFlag)
+		data, err := c.readAs(ctx, file, "the file of "+fileFlag, maxSecret)
 		return string(data), "the file of " + fileFlag, err
 	case env != "":
 		return c.getenv(env), "the variable that " + envFlag + " names", nil

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/hookpost/hookpost/internal/inert"
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/store"
@@ -102,7 +104,7 @@ func (s *sending) firstGiven(names []string) string {
 // readContent fills in the event's data or body.
 func (s *sending) readContent(ctx context.Context) error {
 	if s.body != "" {
-		body, err := s.read(ctx, s.body)
+		body, err := s.read(ctx, s.body, maxInput)
 		if body == nil {
 			body = []byte{}
 		}
@@ -112,7 +114,7 @@ func (s *sending) readContent(ctx context.Context) error {
 	data := []byte(s.data)
 	if file, ok := strings.CutPrefix(s.data, "@"); ok {
 		var err error
-		if data, err = s.read(ctx, file); err != nil {
+		if data, err = s.read(ctx, file, maxInput); err != nil {
 			return err
 		}
 	}
@@ -221,9 +223,9 @@ func (s *sending) printAnswer(a *store.Attempt) error {
 	case a.Status == 0:
 		end.text = fmt.Sprintf("no answer from %s after %s (%s): %s", shownURL(a.URL), took, a.Class, a.Error)
 	default:
-		fmt.Fprintf(s.out, "Not delivered: %s, after %s, event %s\n", printable(a.Error), took, s.event.ID)
+		fmt.Fprintf(s.out, "Not delivered: %s, after %s, event %s\n", inert.Line(a.Error), took, s.event.ID)
 		if len(a.ResponseBody) > 0 {
-			fmt.Fprintln(s.out, strings.TrimSpace(printableLines(string(a.ResponseBody))))
+			s.out.payload(inert.Lines(bytes.TrimSpace(a.ResponseBody), maxPrinted), "")
 		}
 	}
 	if end.status == exitOK {

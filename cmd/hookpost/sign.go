@@ -39,7 +39,7 @@ printed one a line, as curl takes them:
 			if err != nil {
 				return err
 			}
-			body, err := c.read(ctx, c.arg(0))
+			body, err := c.read(ctx, c.arg(0), maxInput)
 			if err != nil {
 				return err
 			}

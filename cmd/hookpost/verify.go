@@ -43,7 +43,7 @@ The exit status is 0 if the signature is right, else 1, and the reason is printe
 				return err
 			}
 			if headerFile != "" {
-				text, err := c.read(ctx, headerFile)
+				text, err := c.read(ctx, headerFile, maxHeader)
 				if err != nil {
 					return err
 				}
@@ -61,7 +61,7 @@ The exit status is 0 if the signature is right, else 1, and the reason is printe
 			if err != nil {
 				return err
 			}
-			body, err := c.read(ctx, c.arg(0))
+			body, err := c.read(ctx, c.arg(0), maxInput)
 			if err != nil {
 				return err
 			}
@@ -190,8 +190,10 @@ func newVerdict(e verifier.Event, reason string) verdictJSON {
 	if reason != "" {
 		return verdictJSON{Reason: reason}
 	}
-	v := verdictJSON{Verified: true, ID: e.ID, Type: e.Type, CreatedAt: utc(e.CreatedAt), SignedAt: utc(e.Timestamp), Signed: covered(e.Signed), Data: e.Data}
-	if e.Data == nil {
+	v := verdictJSON{Verified: true, ID: e.ID, Type: e.Type, CreatedAt: utc(e.CreatedAt), SignedAt: utc(e.Timestamp), Signed: covered(e.Signed)}
+	if json.Valid(e.Data) {
+		v.Data = e.Data
+	} else {
 		v.bodyJSON = newBody(e.Body)
 	}
 	return v
