@@ -10,11 +10,12 @@ import (
 	"github.com/hookpost/hookpost/store"
 )
 
-// chartOf is how many deliveries of an endpoint its chart tells about, and
-// latestRows how many its page lists.
+// chartOf is how many deliveries of an endpoint its chart tells about, latestRows how
+// many its page lists, and maxHistory how many of its changes.
 const (
 	chartOf    = 200
 	latestRows = 10
+	maxHistory = 100
 )
 
 // endpointView is the page of one endpoint.
@@ -24,6 +25,7 @@ type endpointView struct {
 	Chart    chart
 	Latest   []store.Delivery
 	History  []historyLine // newest first
+	Earlier  int           // changes that are not shown
 	Examples []sender.EventType
 	Done     string
 }
@@ -60,6 +62,9 @@ func (v *visit) endpointPage() error {
 	changes, err := v.EndpointHistory(ctx, id)
 	if err != nil {
 		return err
+	}
+	if n := len(changes) - maxHistory; n > 0 {
+		changes, view.Earlier = changes[n:], n
 	}
 	for _, c := range slices.Backward(changes) {
 		view.History = append(view.History, historyLine{c, differences(c)})
