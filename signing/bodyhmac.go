@@ -67,6 +67,7 @@ type bodyHMAC struct {
 	encoding Encoding
 
 	idHeader, typeHeader string // carry these unsigned; "" if nothing does
+	forms                bool   // bodies may be forms, see readForm
 }
 
 const maxPrefix = 64 // bytes
@@ -163,6 +164,11 @@ func (k *bodyKey) Verify(h http.Header, body []byte, _ time.Time, lim Limits) (M
 	s.prefix = s.prefix[:0]
 	if !s.match(body) {
 		return Message{}, ErrNoMatch
+	}
+	if k.forms {
+		if m.Payload, err = readForm(body); err != nil {
+			return Message{}, err
+		}
 	}
 	return m, nil
 }

@@ -10,7 +10,8 @@ var (
 	ErrMissingHeader = errors.New("signing: missing header")
 
 	// ErrMalformed: a header is present but not in the scheme's form, appears
-	// more than once, or exceeds a limit.
+	// more than once, or exceeds a limit; or the body is a form that the scheme
+	// can't unwrap ([GitHub]).
 	ErrMalformed = errors.New("signing: malformed header")
 
 	// ErrTooOld: the signed timestamp lies further in the past than the

@@ -14,6 +14,12 @@ import "net/http"
 // changed them. A header that is there but not [ValidID], or not an event type
 // (A-Z, a-z, 0-9, '_' and '-', joined by full stops, at most 128 bytes), is
 // [ErrMalformed].
+//
+// GitHub's default content type is application/x-www-form-urlencoded, with the
+// JSON in a field payload. A body that begins with "payload=" is such a form,
+// whatever the Content-Type says, which no signature covers. The signature is
+// over the form; Verify returns the text of the field in [Message].Payload. A
+// form with a second field of that name or with a broken escape is ErrMalformed.
 var GitHub Scheme = bodyHMAC{
 	name:       "github",
 	header:     "X-Hub-Signature-256",
@@ -21,6 +27,7 @@ var GitHub Scheme = bodyHMAC{
 	encoding:   Hex,
 	idHeader:   http.CanonicalHeaderKey("X-GitHub-Delivery"),
 	typeHeader: http.CanonicalHeaderKey("X-GitHub-Event"),
+	forms:      true,
 }
 
 const maxTypeLength = 128 // bytes

@@ -22,6 +22,11 @@ type Message struct {
 	// was given.
 	Body []byte
 
+	// Payload is the decoded text that Body carries, where it is a form and the
+	// scheme has such ([GitHub]); nil elsewhere. It is set by Verify, covered as
+	// Body is, and ignored when signing.
+	Payload []byte
+
 	// Signed is set by Verify and ignored when signing.
 	Signed Coverage
 }

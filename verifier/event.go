@@ -42,8 +42,9 @@ type Event struct {
 	// say.
 	Timestamp time.Time
 
-	// Data is the envelope's data, byte for byte; nil if there is none. It is
-	// a part of Body and must not be changed.
+	// Data is the envelope's data, byte for byte; nil if there is none. Of a
+	// form (signing.GitHub) it is the whole JSON of the field payload, unless
+	// that is an envelope. It may be a part of Body and must not be changed.
 	Data json.RawMessage
 
 	// Body is the request body, byte for byte. It must not be changed.
@@ -55,14 +56,13 @@ type Event struct {
 	Signed signing.Coverage
 }
 
-// content is what typed handlers get decoded: Data or, where there is none, the
-// whole Body, from behind a byte order mark.
-func (e *Event) content() []byte {
-	content := []byte(e.Data)
-	if content == nil {
-		content = e.Body
+// content returns the JSON of an event: its data or, where there is none, the
+// whole body, from behind a byte order mark.
+func content(data, body []byte) []byte {
+	if data == nil {
+		data = body
 	}
-	return bytes.TrimPrefix(content, byteOrderMark)
+	return bytes.TrimPrefix(data, byteOrderMark)
 }
 
 func newEvent(m signing.Message) Event {
@@ -73,8 +73,12 @@ func newEvent(m signing.Message) Event {
 		Body:      m.Body,
 		Signed:    m.Signed,
 	}
-	env, err := parseEnvelope(e.content(), !m.Signed.ID)
+	text := content(m.Payload, m.Body)
+	env, err := parseEnvelope(text, !m.Signed.ID)
 	if err != nil {
+		if m.Payload != nil && json.Valid(text) {
+			e.Data = text
+		}
 		return e
 	}
 	if env.id != "" {

@@ -114,7 +114,7 @@ func On[T any](m *Mux, pattern string, handle func(ctx context.Context, e Event,
 	}
 	m.Handle(pattern, func(ctx context.Context, e Event) error {
 		var data T
-		if err := json.Unmarshal(e.content(), &data); err != nil {
+		if err := json.Unmarshal(content(e.Data, e.Body), &data); err != nil {
 			return fmt.Errorf("%w: %w", ErrDecode, err)
 		}
 		return handle(ctx, e, data)
@@ -133,7 +133,7 @@ func (m *Mux) Dispatch(ctx context.Context, e Event) error {
 	if e.Type != "" {
 		return ErrNoHandler
 	}
-	if _, err := parseEnvelope(e.content(), false); err != nil {
+	if _, err := parseEnvelope(content(e.Data, e.Body), false); err != nil {
 		return err
 	}
 	return ErrUnreadable

@@ -5,9 +5,11 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -161,6 +163,69 @@ func TestMuxGitHub(t *testing.T) {
 	v.Middleware(mux).ServeHTTP(w, verifiertest.NewRequest(t, testSecret, push, &verifiertest.Options{Scheme: signing.GitHub}))
 	require.Equal(t, http.StatusOK, w.Code)
 	require.Equal(t, "refs/heads/main", got)
+}
+
+// GitHub's default content type: the JSON in a field of a form.
+func TestMuxGitHubForm(t *testing.T) {
+	const pushed = `{"ref":"refs/heads/main","created":false}`
+	for name, c := range map[string]struct {
+		body   string
+		data   string // "": none
+		status int
+		heard  error
+	}{
+		"as GitHub sends it": {"payload=" + url.QueryEscape(pushed), pushed, 200, nil},
+		"byte order mark":    {"payload=" + url.QueryEscape("\ufeff"+pushed), pushed, 200, nil},
+		"null":               {"payload=null", "null", 200, nil},
+		"a list":             {"payload=%5B%5D", "[]", 500, verifier.ErrDecode},
+		"not JSON":           {"payload=push", "", 500, verifier.ErrDecode},
+		"nothing":            {"payload=", "", 500, verifier.ErrDecode},
+		"JSON cut off":       {"payload=" + url.QueryEscape(pushed[:20]), "", 500, verifier.ErrDecode},
+		"two fields":         {"payload=1&payload=2", "", 400, signing.ErrMalformed},
+		"bad escape":         {"payload=%7", "", 400, signing.ErrMalformed},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var heard error
+			v, err := verifier.New(testSecret, &verifier.Options{Scheme: signing.GitHub, OnError: func(_ http.ResponseWriter, _ *http.Request, err error) { heard = err }})
+			require.NoError(t, err)
+			mux := verifier.NewMux(&verifier.MuxOptions{OnError: func(_ context.Context, _ verifier.Event, err error) { heard = err }})
+			verifier.On(mux, "push", func(context.Context, verifier.Event, struct{ Ref string }) error { return nil })
+			serve := func(next http.Handler) int {
+				r := verifiertest.NewRequest(t, testSecret, verifier.Event{ID: "72d3162e", Type: "push", Body: []byte(c.body)}, &verifiertest.Options{Scheme: signing.GitHub})
+				w := httptest.NewRecorder()
+				v.Middleware(next).ServeHTTP(w, r)
+				return w.Code
+			}
+			require.Equal(t, c.status, serve(mux))
+			require.ErrorIs(t, heard, c.heard)
+			serve(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+				e, _ := verifier.FromContext(r.Context())
+				require.Equal(t, "push", e.Type)
+				require.Equal(t, signing.Coverage{}, e.Signed)
+				require.Equal(t, c.body, string(e.Body))
+				require.Equal(t, c.data == "", e.Data == nil)
+				require.Equal(t, c.data, string(e.Data))
+				read, err := io.ReadAll(r.Body)
+				require.NoError(t, err)
+				require.Equal(t, c.body, string(read))
+				_, err = json.Marshal(e)
+				require.NoError(t, err)
+			}))
+		})
+	}
+}
+
+// An envelope in a form is one, as it is without.
+func TestEnvelopeInForm(t *testing.T) {
+	v := newVerifier(t, &verifier.Options{Scheme: signing.GitHub})
+	body := "payload=" + url.QueryEscape(paymentBody)
+	e, err := v.ConstructEvent([]byte(body), sign(t, signing.GitHub, "72d3162e", body))
+	require.NoError(t, err)
+	require.Equal(t, "evt_a1b2c3d4", e.ID)
+	require.Equal(t, "payment.succeeded", e.Type)
+	require.Equal(t, signing.Coverage{ID: true, Type: true}, e.Signed)
+	require.JSONEq(t, `{"id":"pay_xyz789","amount":5000}`, string(e.Data))
+	require.Equal(t, body, string(e.Body))
 }
 
 // An envelope is signed, and counts more than an unsigned header.

@@ -9,7 +9,9 @@ import (
 	"hash"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"testing"
+	"time"
 
 	"github.com/google/go-github/v89/github"
 	"github.com/stretchr/testify/require"
@@ -48,6 +50,30 @@ func TestSignedHereVerifiesWithGoGitHub(t *testing.T) {
 			require.ErrorIs(t, verifyHere(signing.GitHub, h, tampered, secret), signing.ErrNoMatch)
 		})
 	}
+}
+
+// GitHub's default content type. Where go-github looks at the header, hookpost looks
+// at the body.
+func TestGitHubForms(t *testing.T) {
+	payload := message(0).Body
+	body := []byte("payload=" + url.QueryEscape(string(payload)))
+	secret := newSecret()
+	h := signHere(t, signing.GitHub, signing.Message{Body: body}, secret)
+	r := httptest.NewRequest(http.MethodPost, "/", bytes.NewReader(body))
+	r.Header = h
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	there, err := github.ValidatePayload(r, []byte(secret))
+	require.NoError(t, err)
+	require.Equal(t, string(payload), string(there))
+
+	parsed, err := signing.ParseSecret(secret)
+	require.NoError(t, err)
+	key, err := signing.GitHub.Bind(parsed)
+	require.NoError(t, err)
+	m, err := key.Verify(h, body, time.Now(), signing.Limits{})
+	require.NoError(t, err)
+	require.Equal(t, string(payload), string(m.Payload))
+	require.Equal(t, string(body), string(m.Body))
 }
 
 func TestGoGitHubReadsIDAndTypeSentFromHere(t *testing.T) {

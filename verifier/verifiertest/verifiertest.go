@@ -98,7 +98,7 @@ const skew = 24 * time.Hour
 // Empty fields of the event are filled in: ID "evt_test", Type "test.event",
 // CreatedAt the time of signing, Data {}. The body is hookpost's envelope;
 // under signing.GitHub, which has none, it is the Data. An event with a Body is
-// sent with just that body; its CreatedAt and Data are not used, and its Type
+// sent with just that body, such as a form of GitHub's ("payload=…"); its CreatedAt and Data are not used, and its Type
 // only where the scheme has a header for it. What cannot be sent, such as data
 // that is not JSON or a secret that the scheme refuses, fails the test.
 func NewRequest(tb testing.TB, secret string, event verifier.Event, opts *Options) *http.Request {
