@@ -74,7 +74,9 @@ var _ store.Store = (*Store)(nil)
 // not on a network file system.
 //
 // path may also be an SQLite URI such as "file:hooks.db?_pragma=cache_size(-64000)"
-// with parameters of the driver modernc.org/sqlite, which win over the defaults.
+// with parameters of the driver modernc.org/sqlite, which win over the defaults. A
+// relative path is one of the directory that the process is in when Open is called,
+// wherever it goes later.
 // A database in memory is refused with [store.ErrInvalid]: store/memory is for that.
 //
 // To keep hookpost's tables in a database with the application's own, for
@@ -115,7 +117,10 @@ func Open(ctx context.Context, path string, opts *Options) (*Store, error) {
 // without it readers and writers wait for each other. Both belong into db's DSN,
 // as does _txlock=immediate for the transactions that are given to [Store.Tx]:
 //
-//	file:app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_txlock=immediate
+//	file:/var/lib/app/app.db?_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=busy_timeout(5000)&_txlock=immediate
+//
+// A relative path in it means another file once the process has changed its directory,
+// because database/sql opens connections at any time.
 //
 // While a transaction of the application's is open that has written, no other
 // call of the store can write. With db.SetMaxOpenConns(1), none can even begin.
@@ -154,26 +159,31 @@ func newStore(w, r pool, opts *Options) *Store {
 	return s
 }
 
-// dsn returns the driver's names for path: one to write with and one to read.
+// dsn returns the driver's names for path: one to write with and one to read. They name
+// the file from the root, because connections are opened later too, when the process may
+// work in another directory.
 func dsn(path string) (write, read string, err error) {
-	var name, query string
-	if path == "" {
-		return "", "", fmt.Errorf("%w: path is empty, not a file", store.ErrInvalid)
+	if strings.ContainsRune(path, 0) {
+		return "", "", fmt.Errorf("%w: path contains a NUL", store.ErrInvalid)
 	}
+	name, host, query := path, "", ""
 	if rest, ok := strings.CutPrefix(path, "file:"); ok {
-		name, query, _ = strings.Cut(rest, "?")
-	} else {
-		name = (&url.URL{Path: filepath.ToSlash(filepath.Clean(path))}).EscapedPath()
-		if vol := filepath.VolumeName(path); vol != "" {
-			name = "/" + name // file:/C:/hooks.db
+		if host, name, query, err = parseURI(rest); err != nil {
+			return "", "", fmt.Errorf("%w: path %q: %w", store.ErrInvalid, path, err)
 		}
 	}
 	if name == "" || name == ":memory:" || strings.Contains(query, "mode=memory") {
 		return "", "", fmt.Errorf("%w: path %q is not a file; store/memory keeps everything in memory", store.ErrInvalid, path)
 	}
-	if strings.ContainsRune(path, 0) {
-		return "", "", fmt.Errorf("%w: path contains a NUL", store.ErrInvalid)
+	if !ownNames(query) {
+		if name, err = filepath.Abs(name); err != nil {
+			return "", "", fmt.Errorf("sqlite: open %s: %w", path, err)
+		}
+		if name = filepath.ToSlash(name); filepath.VolumeName(name) != "" {
+			name = "/" + name // file:/C:/hooks.db
+		}
 	}
+	name = host + (&url.URL{Path: name}).EscapedPath()
 	// The application's parameters come last and win. The page cache of the writer
 	// holds the indexes of some million pending deliveries. Checkpoints come as often as
 	// SQLite means them to: rarer ones hold up the commit that they fall on for longer, and
@@ -191,6 +201,32 @@ func dsn(path string) (write, read string, err error) {
 		read += "&" + query
 	}
 	return write, read, nil
+}
+
+// parseURI splits what stands behind "file:" in a URI of SQLite's,
+// https://www.sqlite.org/uri.html: host is "" or has two slashes before it, and name has
+// its escapes decoded.
+func parseURI(rest string) (host, name, query string, err error) {
+	rest, query, _ = strings.Cut(rest, "?")
+	name, _, _ = strings.Cut(rest, "#")
+	if after, ok := strings.CutPrefix(name, "//"); ok {
+		end := strings.IndexByte(after, '/')
+		if end < 0 {
+			return "", "", "", errors.New("a host must be followed by a path, as in file:///var/lib/hooks.db")
+		}
+		host, name = "//"+after[:end], after[end:]
+	}
+	if name, err = url.PathUnescape(name); err == nil && strings.ContainsRune(name, 0) {
+		err = errors.New("path contains a NUL")
+	}
+	return host, name, query, err
+}
+
+// ownNames reports whether a URI's parameters name a VFS, whose files need not be those
+// of the operating system.
+func ownNames(query string) bool {
+	values, _ := url.ParseQuery(query)
+	return values.Has("vfs")
 }
 
 // prepare makes sure that the database can be used.

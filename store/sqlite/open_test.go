@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -49,13 +48,42 @@ func TestOpenKeepsWhatWasStored(t *testing.T) {
 	require.NoError(t, st.Close())
 }
 
+// A relative path stays the file that it was, wherever the process goes: connections are
+// opened later too.
 func TestOpenRelativePath(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for _, path := range []string{"hooks.db", "./other.db", "file:third.db"} {
-		st, err := sqlite.Open(t.Context(), path, nil)
-		require.NoError(t, err)
-		require.FileExists(t, strings.TrimPrefix(path, "file:"))
-		require.NoError(t, st.Close())
+	dir := t.TempDir()
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "sub"), 0o700))
+	for path, file := range map[string]string{
+		"hooks.db":                  "hooks.db",
+		"./dotted.db":               "dotted.db",
+		"sub/../sub/deep.db":        "sub/deep.db",
+		"odd name?#%41.db":          "odd name?#%41.db",
+		"file:uri.db":               "uri.db",
+		"file:./dotted-uri.db":      "dotted-uri.db",
+		"file:sub/uri.db":           "sub/uri.db",
+		"file:odd%20%3F%23%2541.db": "odd ?#%41.db",
+		"file:parameters.db?_pragma=cache_size(-2000)&cache=private": "parameters.db",
+		"file:fragment.db#a?_pragma=cache_size(-2000)":               "fragment.db",
+		"file::memory:.db":                    ":memory:.db",
+		"file:" + dir + "/rooted.db":          "rooted.db",
+		"file://" + dir + "/triple.db":        "triple.db",
+		"file://localhost" + dir + "/host.db": "host.db",
+	} {
+		t.Run(path, func(t *testing.T) {
+			t.Chdir(dir)
+			st, err := sqlite.Open(t.Context(), path, nil)
+			require.NoError(t, err)
+			defer func() { require.NoError(t, st.Close()) }()
+			require.FileExists(t, file)
+			t.Chdir(t.TempDir())
+			// The connection that reads has not been needed before.
+			_, err = st.Event(t.Context(), scope, "evt_1")
+			require.ErrorIs(t, err, store.ErrNotFound)
+			require.NoError(t, send(st, "evt_1"))
+			here, err := os.ReadDir(".")
+			require.NoError(t, err)
+			require.Empty(t, here)
+		})
 	}
 }
 
@@ -120,6 +148,12 @@ func TestOpenRefuses(t *testing.T) {
 		{"empty path", "", nil, store.ErrInvalid, "not a file"},
 		{"in memory", ":memory:", nil, store.ErrInvalid, "store/memory"},
 		{"in memory, as a URI", "file:x?mode=memory", nil, store.ErrInvalid, "store/memory"},
+		{"in memory by name", "file::memory:", nil, store.ErrInvalid, "store/memory"},
+		{"in memory by an escaped name", "file:%3Amemory%3A?cache=shared", nil, store.ErrInvalid, "store/memory"},
+		{"a URI without a path", "file:?mode=rwc", nil, store.ErrInvalid, "not a file"},
+		{"a URI with a host alone", "file://hooks.db", nil, store.ErrInvalid, "host"},
+		{"a URI with half an escape", "file:a%4", nil, store.ErrInvalid, "escape"},
+		{"a URI with a NUL", "file:a%00b", nil, store.ErrInvalid, "NUL"},
 		{"NUL", "a\x00b", nil, store.ErrInvalid, "NUL"},
 		{"not a database", junk, nil, nil, "not a SQLite database"},
 		{"no such directory", filepath.Join(dir, "none", "hooks.db"), nil, nil, "directory"},
