@@ -42,7 +42,8 @@ func Migrations() fs.FS {
 // sequences, and SELECT, INSERT, UPDATE and DELETE on the tables.
 //
 // It returns [store.ErrNewerSchema] if the tables are from a newer version of
-// this package, and [store.ErrReadOnly] if they must be changed and can't be.
+// this package, [store.ErrReadOnly] if they must be changed and can't be, and
+// [ErrEncoding] if the database can't hold what they are for.
 func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *Options) error {
 	if pool == nil {
 		return fmt.Errorf("%w: pool is nil", store.ErrInvalid)
@@ -56,6 +57,9 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *Options) error {
 		return explainConnect(ctx, err)
 	}
 	defer conn.Release()
+	if err := checkEncoding(ctx, conn); err != nil {
+		return err
+	}
 	err = checkMigrated(ctx, conn, schema)
 	if !errors.Is(err, store.ErrNotMigrated) {
 		return err

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"strconv"
@@ -20,6 +21,11 @@ const DefaultSchema = "hookpost"
 
 // connectTimeout bounds how long New waits for a server that does not answer.
 const connectTimeout = 10 * time.Second
+
+// ErrEncoding says that the database, or a connection to it, has another character
+// encoding than UTF8. Payloads, receivers' answers and endpoints' texts are UTF-8, and
+// contain characters that other encodings lack.
+var ErrEncoding = errors.New("postgres: the character encoding is not UTF8")
 
 // Options change the defaults of a store. A nil *Options and the zero value
 // mean the defaults.
@@ -94,7 +100,7 @@ var (
 // have, so that it is a step of its own, [Migrate]. It looks whether the tables
 // are there and can be used, which takes at most 10 s: a server that cannot be
 // reached is an error here and not later. Errors: [store.ErrNotMigrated],
-// [store.ErrNewerSchema], [store.ErrReadOnly], [store.ErrInvalid], and
+// [store.ErrNewerSchema], [store.ErrReadOnly], [store.ErrInvalid], [ErrEncoding], and
 // others that say which rights are missing or why there is no connection.
 func New(pool *pgxpool.Pool, opts *Options) (*Store, error) {
 	return newStore(pool, opts, "")
@@ -128,6 +134,9 @@ func (s *Store) check(ctx context.Context) error {
 		return explainConnect(ctx, err)
 	}
 	defer conn.Release()
+	if err := checkEncoding(ctx, conn); err != nil {
+		return err
+	}
 	if err := checkMigrated(ctx, conn, s.schema); err != nil {
 		return err
 	}
@@ -148,6 +157,22 @@ func (s *Store) check(ctx context.Context) error {
 	case lacks != nil:
 		return fmt.Errorf("postgres: the database role needs SELECT, INSERT, UPDATE and DELETE on the tables, and USAGE on the sequences, "+
 			"in schema %s; it lacks some on: %s", pgx.Identifier{s.schema}.Sanitize(), *lacks)
+	}
+	return nil
+}
+
+func checkEncoding(ctx context.Context, db rower) error {
+	var server, client string
+	err := db.QueryRow(ctx, "SELECT current_setting('server_encoding'), current_setting('client_encoding')").Scan(&server, &client)
+	switch {
+	case err != nil:
+		return explain(ctx, err)
+	case server != "UTF8":
+		return fmt.Errorf("%w: the database's server_encoding is %s, which it has from its creation; "+
+			"hookpost needs a database made with CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0", ErrEncoding, server)
+	case client != "UTF8":
+		return fmt.Errorf("%w: the connection's client_encoding is %s; add client_encoding=UTF8 to the DSN, "+
+			"or RESET client_encoding for the role and the database", ErrEncoding, client)
 	}
 	return nil
 }

@@ -152,6 +152,50 @@ func TestReadOnly(t *testing.T) {
 	require.ErrorIs(t, err, store.ErrReadOnly)
 }
 
+// What is stored is UTF-8, so that no other encoding holds all of it.
+func TestEncoding(t *testing.T) {
+	ctx := t.Context()
+	to := func(database, client string) func(*pgxpool.Config) {
+		return func(c *pgxpool.Config) {
+			c.ConnConfig.Database = database
+			c.ConnConfig.RuntimeParams["client_encoding"] = client
+		}
+	}
+	for _, encoding := range []string{"EUC_JP", "EUC_KR", "LATIN1", "WIN1252", "SQL_ASCII"} {
+		database := "hookpost_test_" + strings.ToLower(encoding)
+		server.Exec(t, "DROP DATABASE IF EXISTS "+database,
+			"CREATE DATABASE "+database+" ENCODING '"+encoding+"' LC_COLLATE 'C' LC_CTYPE 'C' TEMPLATE template0")
+		t.Cleanup(func() { server.Exec(t, "DROP DATABASE "+database+" WITH (FORCE)") })
+		for _, client := range []string{encoding, "UTF8"} {
+			pool := server.Pool(t, to(database, client))
+			err := postgres.Migrate(ctx, pool, nil)
+			require.ErrorIs(t, err, postgres.ErrEncoding, encoding)
+			require.ErrorContains(t, err, "server_encoding is "+encoding)
+			require.ErrorContains(t, err, "ENCODING 'UTF8' TEMPLATE template0")
+			var tables int
+			require.NoError(t, pool.QueryRow(ctx, "SELECT count(*) FROM pg_namespace WHERE nspname = 'hookpost'").Scan(&tables))
+			require.Zero(t, tables, "nothing was made")
+
+			// By a migration tool.
+			_, err = postgres.New(pool, nil)
+			require.ErrorIs(t, err, postgres.ErrEncoding, encoding)
+		}
+	}
+
+	_, pool, opts := open(t)
+	database := pool.Config().ConnConfig.Database
+	for _, client := range []string{"LATIN1", "EUC_JP", "SQL_ASCII"} {
+		other := server.Pool(t, to(database, client))
+		for _, err := range []error{
+			postgres.Migrate(ctx, other, opts),
+			func() error { _, err := postgres.New(other, opts); return err }(),
+		} {
+			require.ErrorIs(t, err, postgres.ErrEncoding, client)
+			require.ErrorContains(t, err, "client_encoding is "+client)
+		}
+	}
+}
+
 func TestNowhere(t *testing.T) {
 	for _, dsn := range []string{
 		"postgres://nobody@127.0.0.1:1/none?connect_timeout=2",
