@@ -167,8 +167,14 @@ func gormInbox(t *testing.T, config *gorm.Config) (inbox, inTx) {
 
 func openDB(t *testing.T, driver string) *sql.DB {
 	t.Helper()
+	return openDSN(t, driver, dsn)
+}
+
+func openDSN(t *testing.T, driver, dsn string) *sql.DB {
+	t.Helper()
 	db, err := sql.Open(driver, dsn)
 	require.NoError(t, err)
+	db.SetMaxIdleConns(8)
 	t.Cleanup(func() { require.NoError(t, db.Close()) })
 	return db
 }

@@ -68,7 +68,9 @@ type SQLOptions struct {
 //
 // A Claim is a statement of its own that is committed at once. The mark can be
 // a statement of the handler's transaction ([SQL.MarkTx]); otherwise it is one
-// more statement after the handler. Rows whose time is over are deleted in
+// more statement after the handler. Where others are in the way of such a statement
+// (a serialization failure, a deadlock, a locked SQLite database) or its connection is
+// lost, it is repeated for 5 s; one in the handler's transaction can't be. Rows whose time is over are deleted in
 // small steps as claims are made, up to an hour late.
 type SQL struct {
 	db       DB
@@ -120,7 +122,7 @@ func (s *SQL) Migrate(ctx context.Context) error {
 	var err error
 	// PostgreSQL can fail where two processes create the same thing at once.
 	for range 3 {
-		if err = s.create(ctx); err == nil {
+		if err = s.repeat(ctx, s.create); err == nil {
 			return nil
 		}
 	}
@@ -146,10 +148,14 @@ type row struct {
 	valid bool // its time is not over
 }
 
-// refusal is what a valid row says to who wants a claim.
-func (r row) refusal() error {
-	if r.done {
+// answer is what a valid row says to who wants a claim. It has one already if an
+// earlier try was carried out and its connection lost.
+func (c *sqlClaim) answer(r row) error {
+	switch {
+	case r.done:
 		return verifier.ErrDuplicate
+	case r.claim == c.token:
+		return nil
 	}
 	return verifier.ErrInProgress
 }
@@ -157,14 +163,14 @@ func (r row) refusal() error {
 // Claim implements [verifier.Dedupe].
 func (s *SQL) Claim(ctx context.Context, key string) (verifier.Claim, error) {
 	c := &sqlClaim{s: s, id: s.prefix + key, token: rand.Text()}
-	err := c.take(ctx)
+	err := s.repeat(ctx, c.take)
 	switch {
 	case err == nil:
 		s.pruneSometimes(ctx)
 		return c, nil
 	case errors.Is(err, verifier.ErrDuplicate), errors.Is(err, verifier.ErrInProgress):
 		return nil, err
-	case ctx.Err() != nil:
+	case ctx.Err() != nil, s.sql.dialect.passes(err):
 		// The claim may have been made nevertheless, and nobody would hold it.
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -188,7 +194,7 @@ func (c *sqlClaim) take(ctx context.Context) error {
 	s := c.s
 	if s.sql.dialect == SQLite {
 		if r, err := s.look(ctx, c.id); err != nil || r.valid {
-			return cmp.Or(err, r.refusal())
+			return cmp.Or(err, c.answer(r))
 		}
 	}
 	lease := s.claimFor.Milliseconds()
@@ -197,7 +203,7 @@ func (c *sqlClaim) take(ctx context.Context) error {
 			return err
 		}
 		if r, err := s.look(ctx, c.id); err != nil || r.valid {
-			return cmp.Or(err, r.refusal())
+			return cmp.Or(err, c.answer(r))
 		}
 		if ok, err := s.exec(ctx, s.db, s.sql.renew, c.id, c.token, lease); ok || err != nil {
 			return err
@@ -214,7 +220,10 @@ func (c *sqlClaim) take(ctx context.Context) error {
 // The error is [verifier.ErrClaimLost] if the handler took longer than
 // SQLOptions.ClaimFor and another run has the event; the transaction must be
 // rolled back then, and the handler return the error. It is [ErrNoClaim]
-// outside of a guarded handler.
+// outside of a guarded handler. Any other is the database's, after which the
+// transaction is of no use: the handler repeats the whole of it if the error passes,
+// as a serialization failure does, or returns the error, and the next delivery is
+// handled.
 func (s *SQL) MarkTx(ctx context.Context, tx Execer) error {
 	claim, _ := verifier.ClaimFromContext(ctx)
 	c, ok := claim.(*sqlClaim)
@@ -240,7 +249,9 @@ func (c *sqlClaim) mark(ctx context.Context, tx Execer) error {
 }
 
 // Done implements [verifier.Claim].
-func (c *sqlClaim) Done(ctx context.Context) error {
+func (c *sqlClaim) Done(ctx context.Context) error { return c.s.repeat(ctx, c.done) }
+
+func (c *sqlClaim) done(ctx context.Context) error {
 	if c.marked.Load() {
 		r, err := c.s.look(ctx, c.id)
 		if err != nil {
@@ -255,7 +266,11 @@ func (c *sqlClaim) Done(ctx context.Context) error {
 
 // Release implements [verifier.Claim].
 func (c *sqlClaim) Release(ctx context.Context) error {
-	if _, err := c.s.exec(ctx, c.s.db, c.s.sql.release, c.id, c.token); err != nil {
+	err := c.s.repeat(ctx, func(ctx context.Context) error {
+		_, err := c.s.exec(ctx, c.s.db, c.s.sql.release, c.id, c.token)
+		return err
+	})
+	if err != nil {
 		return fmt.Errorf("dedupe: releasing an event: %w", err)
 	}
 	return nil
@@ -269,17 +284,28 @@ const (
 // pruneSometimes deletes some old rows. If that fails, a later one will do it.
 func (s *SQL) pruneSometimes(ctx context.Context) {
 	if s.claims.Add(1)%pruneEvery == 1 {
-		_, _ = s.Prune(ctx)
+		_, _ = s.prune(ctx)
 	}
 }
 
 // Prune deletes up to 256 rows whose time is over and returns how many it
 // deleted. Claims do so by themselves; calling it in a loop frees a table that
 // has grown.
-func (s *SQL) Prune(ctx context.Context) (int, error) {
-	result, err := s.db.ExecContext(ctx, s.sql.prune, int64(pruneStep))
+func (s *SQL) Prune(ctx context.Context) (n int, err error) {
+	err = s.repeat(ctx, func(ctx context.Context) error {
+		n, err = s.prune(ctx)
+		return err
+	})
 	if err != nil {
 		return 0, fmt.Errorf("dedupe: deleting old ids: %w", err)
+	}
+	return n, nil
+}
+
+func (s *SQL) prune(ctx context.Context) (int, error) {
+	result, err := s.db.ExecContext(ctx, s.sql.prune, int64(pruneStep))
+	if err != nil {
+		return 0, err
 	}
 	n, err := result.RowsAffected()
 	return int(n), err
