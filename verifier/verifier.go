@@ -151,6 +151,8 @@ func (v *Verifier) ConstructEventFromRequest(r *http.Request) (Event, error) {
 // anyHeader stands in for the header that the caller has already read.
 const anyHeader = "X-Signature"
 
+var errNoSignature = fmt.Errorf("%w: the signature is empty", signing.ErrMissingHeader)
+
 // ConstructEvent verifies body against the value of a signature header in the
 // form "t=…,v1=…" and returns the event. It is for providers that sign with
 // [signing.Timestamped], under whatever header name, such as
@@ -159,13 +161,18 @@ const anyHeader = "X-Signature"
 //	event, err := verifier.ConstructEvent(body, r.Header.Get("x-xtopay-signature"), secret)
 //
 // The key is the whole secret, as it is. The signed time may be 5 minutes from
-// now in either direction. For other schemes, several secrets or another
+// now in either direction. An empty signature is [signing.ErrMissingHeader].
+// That a header comes twice can't be seen here; [Verifier.ConstructEvent]
+// refuses it. For other schemes, several secrets or another
 // tolerance, use [New]. The errors are those of [New] and
 // [Verifier.ConstructEvent].
 func ConstructEvent(body []byte, signature, secret string) (Event, error) {
 	v, err := New(secret, &Options{Scheme: signing.Timestamped(anyHeader)})
 	if err != nil {
 		return Event{}, err
+	}
+	if signature == "" {
+		return Event{}, errNoSignature
 	}
 	return v.ConstructEvent(body, http.Header{anyHeader: {signature}})
 }

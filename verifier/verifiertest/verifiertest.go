@@ -57,8 +57,9 @@ const (
 	// Unsigned: the headers of the scheme are missing.
 	Unsigned Fault = "unsigned"
 
-	// Repeated: every header of the scheme comes twice, so that libraries may
-	// disagree on which one counts.
+	// Repeated: every header of the scheme comes twice, first as signed with a
+	// random other secret, then as it should be. Libraries disagree on which one
+	// counts; a handler refuses both, or looks at the first alone.
 	Repeated Fault = "repeated"
 )
 
@@ -160,15 +161,17 @@ func NewRequest(tb testing.TB, secret string, event verifier.Event, opts *Option
 	if len(signed) == 0 {
 		tb.Fatalf("verifiertest: scheme %s cannot sign id %q, type %q at %s with this secret", o.Scheme.Name(), m.ID, m.Type, m.Timestamp)
 	}
-	if o.Fault == Unsigned {
+	decoy := http.Header{}
+	switch o.Fault {
+	case Unsigned:
 		return r
+	case Repeated:
+		bind(tb, o.Scheme, another(secret)).SetHeaders(decoy, m)
 	}
 	for name, values := range signed {
+		values = append(decoy[name], values...)
 		if suffix, ok := strings.CutPrefix(name, "Webhook-"); ok && o.SvixHeaders {
 			name = "Svix-" + suffix
-		}
-		if o.Fault == Repeated {
-			values = append(values, values...)
 		}
 		r.Header[name] = values
 	}

@@ -98,6 +98,68 @@ func TestNewRequest(t *testing.T) {
 	}
 }
 
+// The loop over the faults is right for the handler with one header, too, which
+// sees no more of a request than Header.Get shows.
+func TestFaultsOfOneHeader(t *testing.T) {
+	for _, header := range []string{"X-Xtopay-Signature", "stripe-signature"} {
+		for _, secret := range []string{secret, "xtopay_client_secret_example"} {
+			scheme := signing.Timestamped(header)
+			handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				body, err := io.ReadAll(r.Body)
+				require.NoError(t, err)
+				if _, err := verifier.ConstructEvent(body, r.Header.Get(header), secret); err != nil {
+					require.NotContains(t, err.Error(), "X-Signature")
+					http.Error(w, "Invalid signature", http.StatusBadRequest)
+				}
+			})
+			opts := verifiertest.Options{Scheme: scheme}
+			w := httptest.NewRecorder()
+			handler.ServeHTTP(w, verifiertest.NewRequest(t, secret, verifier.Event{}, &opts))
+			require.Equal(t, http.StatusOK, w.Code)
+			require.Contains(t, verifiertest.Faults(scheme), verifiertest.Repeated)
+			for _, fault := range verifiertest.Faults(scheme) {
+				opts.Fault = fault
+				w := httptest.NewRecorder()
+				handler.ServeHTTP(w, verifiertest.NewRequest(t, secret, verifier.Event{}, &opts))
+				require.Equal(t, http.StatusBadRequest, w.Code, fault)
+			}
+		}
+	}
+}
+
+// Of what is repeated the last is genuine: who takes that accepts what a proxy before
+// it may have read otherwise.
+func TestRepeated(t *testing.T) {
+	for _, scheme := range []signing.Scheme{
+		signing.Standard, signing.Timestamped("X-Sig"), signing.BodyHMAC("X-Sig", "", signing.Hex), signing.BodyHMAC("X-Sig", "b64 ", signing.Base64), signing.GitHub,
+	} {
+		for _, svix := range []bool{false, scheme == signing.Standard} {
+			v, err := verifier.New(secret, &verifier.Options{Scheme: scheme})
+			require.NoError(t, err)
+			r := verifiertest.NewRequest(t, secret, verifier.Event{}, &verifiertest.Options{Scheme: scheme, SvixHeaders: svix, Fault: verifiertest.Repeated})
+			body, err := io.ReadAll(r.Body)
+			require.NoError(t, err)
+			_, err = v.ConstructEvent(body, r.Header)
+			require.ErrorIs(t, err, signing.ErrMalformed)
+			for _, c := range []struct {
+				at   int
+				want error
+			}{{0, signing.ErrNoMatch}, {1, nil}} {
+				h := http.Header{}
+				for name, values := range r.Header {
+					if name == "Content-Type" {
+						continue
+					}
+					require.Len(t, values, 2, name)
+					h[name] = values[c.at : c.at+1]
+				}
+				_, err = v.ConstructEvent(body, h)
+				require.ErrorIs(t, err, c.want)
+			}
+		}
+	}
+}
+
 // What cannot be sent fails the test instead of panicking.
 func TestNewRequestFails(t *testing.T) {
 	for name, c := range map[string]struct {
