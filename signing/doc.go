@@ -6,8 +6,8 @@
 //   - [Standard] is Standard Webhooks 1.0.0, with shared secrets and with ed25519
 //     keys, and the default everywhere in hookpost.
 //   - [Timestamped] is one header "t=…,v1=…", as Stripe sends it.
-//   - [BodyHMAC] is one header with the MAC of the body alone; [GitHub] is that
-//     with GitHub's headers.
+//   - [BodyHMAC] is one header with the HMAC-SHA256 of the body alone; [GitHub]
+//     is that with GitHub's headers.
 //
 // Other packages may implement Scheme. A sender may use several on one request,
 // each with headers of its own; a receiver uses one.
@@ -17,7 +17,8 @@
 // of them, newest first, as far as the header has room for more than one
 // signature, and accepts a signature made with any of them.
 //
-// A [Secret] is made by [NewSecret], [NewPrivateKey] or [ParseSecret], and never
+// A [Secret] is made by [NewSecret], [NewPrivateKey], [ParseSecret] or
+// [MustParseSecret], and never
 // prints itself. Only [Secret.Reveal] shows its text.
 //
 // Why Verify refuses is one of the errors of this package, for [errors.Is] and

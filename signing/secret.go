@@ -90,6 +90,18 @@ func ParseSecret(text string) (Secret, error) {
 	return Secret{text: &text}, nil
 }
 
+// MustParseSecret is [ParseSecret] in one expression, for configuration in code
+// and for tests. It panics with the error, which does not show the text, where
+// ParseSecret reports one: an environment variable that is not set, for
+// instance, ends the program as it starts.
+func MustParseSecret(text string) Secret {
+	s, err := ParseSecret(text)
+	if err != nil {
+		panic(err)
+	}
+	return s
+}
+
 var (
 	errLongSecret    = badSecret("it is longer than 1024 bytes")
 	errSecretUTF8    = badSecret("it is not valid UTF-8")

@@ -57,6 +57,17 @@ func TestParseSecret(t *testing.T) {
 	}
 }
 
+func TestMustParseSecret(t *testing.T) {
+	require.Equal(t, "opaque text", signing.MustParseSecret("opaque text").Reveal())
+	for _, text := range []string{"", "whsec_", "opaque text\n", "whsec_***", strings.Repeat("x", 1025)} {
+		_, want := signing.ParseSecret(text)
+		require.PanicsWithError(t, want.Error(), func() { signing.MustParseSecret(text) })
+		if len(text) > 8 {
+			require.NotContains(t, want.Error(), strings.TrimSpace(text))
+		}
+	}
+}
+
 func TestSecretZero(t *testing.T) {
 	var zero signing.Secret
 	require.True(t, zero.IsZero())

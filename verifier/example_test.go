@@ -80,7 +80,7 @@ func ExampleConstructEvent() {
 
 func ExampleVerifier_Middleware() {
 	v, err := verifier.New(exampleSecret, &verifier.Options{
-		Previous: []string{"whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"},
+		Previous: []signing.Secret{signing.MustParseSecret("whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD")},
 		OnError: func(_ http.ResponseWriter, _ *http.Request, err error) {
 			fmt.Println("refused:", err) // the sender hears only "Invalid signature"
 		},

@@ -23,8 +23,14 @@ type Options struct {
 	Scheme signing.Scheme
 
 	// Previous holds further secrets whose signatures are accepted, such as
-	// the one being replaced during a rotation. At most 9.
-	Previous []string
+	// the one being replaced during a rotation. At most 9. They do not show
+	// when Options are printed or logged. In one line:
+	//
+	//	Previous: []signing.Secret{signing.MustParseSecret(os.Getenv("OLD_WEBHOOK_SECRET"))},
+	//
+	// where MustParseSecret panics if the variable is empty; ParseSecret
+	// returns an error instead.
+	Previous []signing.Secret
 
 	// Tolerance is how far the signed time may lie from now, in either
 	// direction, in whole seconds. Default 5 minutes. Negative: any, which
@@ -89,10 +95,9 @@ func New(secret string, opts *Options) (*Verifier, error) {
 		return nil, fmt.Errorf("verifier: the secret: %w", err)
 	}
 	secrets = append(secrets, first)
-	for i, text := range opts.Previous {
-		s, err := signing.ParseSecret(text)
-		if err != nil {
-			return nil, fmt.Errorf("verifier: Previous[%d]: %w", i, err)
+	for i, s := range opts.Previous {
+		if s.IsZero() {
+			return nil, fmt.Errorf("verifier: Previous[%d]: %w: it is empty", i, signing.ErrBadSecret)
 		}
 		secrets = append(secrets, s)
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -62,10 +63,10 @@ func TestNew(t *testing.T) {
 		"not for the scheme":      {"opaque", nil, signing.ErrBadSecret},
 		"for the scheme":          {"opaque", &verifier.Options{Scheme: signing.Timestamped("X-Sig")}, nil},
 		"bad header":              {"opaque", &verifier.Options{Scheme: signing.Timestamped("X Sig")}, signing.ErrBadHeaderName},
-		"empty previous":          {testSecret, &verifier.Options{Previous: []string{""}}, signing.ErrBadSecret},
-		"previous not for it":     {testSecret, &verifier.Options{Previous: []string{"opaque"}}, signing.ErrBadSecret},
-		"too many":                {testSecret, &verifier.Options{Previous: slicesOf(testSecret, 10)}, signing.ErrBadSecret},
-		"as many as there can be": {testSecret, &verifier.Options{Previous: slicesOf(testSecret, 9)}, nil},
+		"empty previous":          {testSecret, &verifier.Options{Previous: []signing.Secret{{}}}, signing.ErrBadSecret},
+		"previous not for it":     {testSecret, &verifier.Options{Previous: []signing.Secret{signing.MustParseSecret("opaque")}}, signing.ErrBadSecret},
+		"too many":                {testSecret, &verifier.Options{Previous: slicesOf(signing.MustParseSecret(testSecret), 10)}, signing.ErrBadSecret},
+		"as many as there can be": {testSecret, &verifier.Options{Previous: slicesOf(signing.MustParseSecret(testSecret), 9)}, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v, err := verifier.New(c.secret, c.opts)
@@ -79,12 +80,17 @@ func TestNew(t *testing.T) {
 	}
 }
 
-func slicesOf(s string, n int) []string {
-	out := make([]string, n)
-	for i := range out {
-		out[i] = s
-	}
-	return out
+func slicesOf(s signing.Secret, n int) []signing.Secret {
+	return slices.Repeat([]signing.Secret{s}, n)
+}
+
+// New says which of the previous secrets is wrong.
+func TestNewNamesThePreviousSecret(t *testing.T) {
+	good := signing.MustParseSecret(testSecret)
+	_, err := verifier.New(testSecret, &verifier.Options{Previous: []signing.Secret{good, {}}})
+	require.EqualError(t, err, "verifier: Previous[1]: signing: bad secret: it is empty")
+	_, err = verifier.New(testSecret, &verifier.Options{Previous: []signing.Secret{good, signing.NewSecret(), signing.NewPrivateKey()}})
+	require.NoError(t, err)
 }
 
 func TestConstructEvent(t *testing.T) {
@@ -110,7 +116,7 @@ func TestConstructEvent(t *testing.T) {
 	require.ErrorIs(t, err, signing.ErrNoMatch)
 
 	old := sign(t, signing.Standard, "evt_a1b2c3d4", paymentBody)
-	rotated, err := verifier.New(signing.NewSecret().Reveal(), &verifier.Options{Previous: []string{testSecret}, Clock: clock})
+	rotated, err := verifier.New(signing.NewSecret().Reveal(), &verifier.Options{Previous: []signing.Secret{signing.MustParseSecret(testSecret)}, Clock: clock})
 	require.NoError(t, err)
 	_, err = rotated.ConstructEvent([]byte(paymentBody), old)
 	require.NoError(t, err)

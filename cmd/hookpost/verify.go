@@ -116,10 +116,7 @@ func newChecker(scheme signing.Scheme, secrets []signing.Secret, tolerance time.
 	if _, err := bind(scheme, secrets); err != nil {
 		return nil, err
 	}
-	opts := verifier.Options{Scheme: scheme, Tolerance: tolerance, Clock: now}
-	for _, s := range secrets[1:] {
-		opts.Previous = append(opts.Previous, s.Reveal())
-	}
+	opts := verifier.Options{Scheme: scheme, Previous: secrets[1:], Tolerance: tolerance, Clock: now}
 	strict, err := verifier.New(secrets[0].Reveal(), &opts)
 	if err != nil {
 		return nil, err

@@ -158,7 +158,11 @@ func signHere(t *testing.T, scheme signing.Scheme, m signing.Message, newestFirs
 
 // verifyHere returns the error of a receiver with these secrets.
 func verifyHere(scheme signing.Scheme, h http.Header, body []byte, secret string, previous ...string) error {
-	v, err := verifier.New(secret, &verifier.Options{Scheme: scheme, Previous: previous})
+	opts := verifier.Options{Scheme: scheme}
+	for _, text := range previous {
+		opts.Previous = append(opts.Previous, signing.MustParseSecret(text))
+	}
+	v, err := verifier.New(secret, &opts)
 	if err != nil {
 		return err
 	}
