@@ -15,8 +15,9 @@ import (
 // reach. The zero Egress therefore permits public addresses only: no loopback, no
 // private network, no link-local or otherwise special range. A host is resolved
 // once per connection, refused if any of its addresses is forbidden, and
-// connected to at an address that was checked. A proxy is used only if it is set
-// here, whatever the environment says.
+// connected to at an address that was checked. An address that does not answer within
+// 250 ms is joined by the next (RFC 8305), 8 of them at most, and the first connection
+// counts. A proxy is used only if it is set here, whatever the environment says.
 type Egress struct {
 	// Allow permits addresses that are not public, such as 127.0.0.0/8 while
 	// developing. The addresses at which clouds hand out credentials stay forbidden,

@@ -9,8 +9,6 @@ import (
 	"net/netip"
 	"strconv"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -126,37 +124,6 @@ func TestDialsAreBounded(t *testing.T) {
 	_, err = f.policy(Policy{}).DialContext(t.Context(), "tcp", "customer.example:443")
 	require.ErrorIs(t, err, ErrBlocked)
 	require.Empty(t, f.dials)
-}
-
-// A first address that never answers leaves time for the others.
-func TestDialTimeIsShared(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f := fakeFor("93.184.216.34", "93.184.216.35")
-		p := f.policy(Policy{})
-		client, server := net.Pipe()
-		defer client.Close()
-		defer server.Close()
-		p.Dial = func(ctx context.Context, _, address string) (net.Conn, error) {
-			if address == "93.184.216.35:443" {
-				return client, nil
-			}
-			<-ctx.Done()
-			return nil, ctx.Err()
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
-		defer cancel()
-		start := time.Now()
-		conn, err := p.DialContext(ctx, "tcp", "customer.example:443")
-		require.NoError(t, err)
-		require.Same(t, client, conn)
-		require.Equal(t, 5*time.Second, time.Since(start))
-
-		// Without a deadline an address gets maxDialTime.
-		start = time.Now()
-		_, err = p.DialContext(t.Context(), "tcp", "customer.example:443")
-		require.NoError(t, err)
-		require.Equal(t, maxDialTime, time.Since(start))
-	})
 }
 
 func TestDialStopsWithContext(t *testing.T) {
