@@ -51,9 +51,11 @@ type urlRules struct {
 // endpointURL is a URL that was accepted.
 type endpointURL struct {
 	// text is the URL as it is requested: scheme and host in lower case, the host
-	// in ASCII, without a default port; path and query as they were given.
+	// in ASCII, without a default port; path and query byte for byte as they were
+	// given, but for what may not stand there, which is escaped.
 	text string
-	// key is the same for all spellings of one URL.
+	// key is the same for all spellings of scheme, host and port, and with a path or
+	// without one. Other URLs that a receiver may take for the same differ in it.
 	key string
 }
 
@@ -73,6 +75,8 @@ func parseEndpointURL(raw string, rules urlRules) (endpointURL, error) {
 		return bad("contains a space or a control character; escape it as %%20 and the like")
 	case strings.Contains(raw, "#"):
 		return bad("has a fragment (#…), which is never sent; remove it")
+	case hasStrayPercent(raw):
+		return bad("holds a %% that begins no escape; write %%25 for the sign itself")
 	}
 	u, err := url.Parse(raw)
 	if err != nil {
@@ -109,14 +113,17 @@ func parseEndpointURL(raw string, rules urlRules) (endpointURL, error) {
 		return bad("can't be called: %s", reasonOf(err))
 	}
 
-	u.Host = joinHost(host, port)
-	out := endpointURL{text: u.String()}
-	u.Host = joinHost(strings.TrimSuffix(host, "."), port)
-	u.ForceQuery = false
-	if u.Path == "" {
-		u.Path = "/"
+	// u.Path is decoded, and encoding it would not give back the same bytes.
+	_, rest, _ := strings.Cut(raw, "://")
+	target := ""
+	if i := strings.IndexAny(rest, "/?"); i >= 0 {
+		target = escapeTarget(rest[i:])
 	}
-	out.key = u.String()
+	out := endpointURL{text: u.Scheme + "://" + joinHost(host, port) + target}
+	if !strings.HasPrefix(target, "/") {
+		target = "/" + target
+	}
+	out.key = u.Scheme + "://" + joinHost(strings.TrimSuffix(host, "."), port) + target
 	if n := max(len(out.text), len(out.key)); n > maxURL {
 		return bad("has %d bytes once it is escaped; at most %d are accepted", n, maxURL)
 	}

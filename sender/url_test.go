@@ -23,7 +23,7 @@ func TestEndpointURL(t *testing.T) {
 		"http://example.com:443/":      {"http://example.com:443/", "http://example.com:443/"},
 		"https://example.com:8443/":    {"https://example.com:8443/", "https://example.com:8443/"},
 		"https://example.com./x":       {"https://example.com./x", "https://example.com/x"},
-		"https://example.com?":         {"https://example.com?", "https://example.com/"},
+		"https://example.com?":         {"https://example.com?", "https://example.com/?"},
 		"https://bücher.example/":      {"https://xn--bcher-kva.example/", "https://xn--bcher-kva.example/"},
 		"https://example.com/%2e%2E/a": {"https://example.com/%2e%2E/a", "https://example.com/%2e%2E/a"},
 		"https://1.1.1.1/hook":         {"https://1.1.1.1/hook", "https://1.1.1.1/hook"},
@@ -165,6 +165,25 @@ func FuzzEndpointURL(f *testing.F) {
 		}
 		if byKey, err := parseEndpointURL(got.key, rules); err != nil || byKey.key != got.key {
 			t.Fatalf("%q has the key %q, which has %+v, %v", raw, got.key, byKey, err)
+		}
+		// What goes over the wire is what the key ends with, all of it may stand there,
+		// and nothing but escapes was added to what was given.
+		d, err := newDestination(got.text, nil)
+		if err != nil {
+			t.Fatalf("%q became %q: %v", raw, got.text, err)
+		}
+		line := d.request.URL.RequestURI()
+		scheme, rest, _ := strings.Cut(got.key, "://")
+		host, target, _ := strings.Cut(rest, "/")
+		if line != "/"+target || escapeTarget(line) != line || hasStrayPercent(line) {
+			t.Fatalf("%q has the key %q and is sent as %q", raw, got.key, line)
+		}
+		if d.request.URL.Scheme != scheme || strings.TrimSuffix(d.request.URL.Hostname(), ".") != strings.Trim(strings.TrimSuffix(host, ":"+d.request.URL.Port()), "[]") {
+			t.Fatalf("%q has the key %q and goes to %q", raw, got.key, d.request.URL.Host)
+		}
+		given, _ := url.PathUnescape(raw)
+		if sent, err := url.PathUnescape(target); err != nil || !strings.HasSuffix(given, sent) {
+			t.Fatalf("%q is sent as %q", raw, line)
 		}
 	})
 }

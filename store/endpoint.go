@@ -53,8 +53,8 @@ type Endpoint struct {
 	Num int64  // the store's number for it, unique in the store, positive
 
 	Config
-	// URLKey is the normalised URL, unique among the scope's endpoints that are
-	// not deleted.
+	// URLKey is the normalised URL in ASCII, unique among the scope's endpoints that
+	// are not deleted. Stores compare it byte for byte.
 	URLKey string
 	// Sealed holds the signing secrets and the values of custom headers. Deleting
 	// destroys them.

@@ -14,7 +14,7 @@ func endpointChecks() []check {
 	return []check{
 		{"EndpointRoundTrip", "an endpoint is kept as it was given: configuration, secrets byte for byte, times in UTC; number, version and health are the store's", endpointRoundTrip},
 		{"EndpointVersions", "every change raises the endpoint's version by one and its set's version, and counts only on the version it was made from: two people's edits never overwrite each other unseen", endpointVersions},
-		{"EndpointURLs", "one endpoint per URL key in a scope: a disabled endpoint keeps its URL, a deleted one frees it", endpointURLs},
+		{"EndpointURLs", "one endpoint per URL key in a scope, byte for byte: a disabled endpoint keeps its URL, a deleted one frees it", endpointURLs},
 		{"EndpointDelete", "deleting destroys the secrets and is final; the record and its history stay readable", endpointDelete},
 		{"EndpointHistory", "each change leaves one line that says who did what when, with the values before and after and the versions after it", endpointHistory},
 		{"EndpointLists", "pages of endpoints come in order of Num, without gaps or doubles; the set holds the enabled ones", endpointLists},
@@ -195,6 +195,21 @@ func endpointURLs(w *world) {
 	_, err = w.st.UpdateEndpoint(w.ctx(), moved, store.ChangeParams{Action: store.Edited, Actor: "ann"})
 	w.must(err, "UpdateEndpoint to a new URL")
 	w.create(withKey(a.URLKey))
+
+	// Keys are compared byte for byte: no collation makes two of them one.
+	for i, path := range []string{
+		"", "a", "A", "a/", "a//", "a%2Fb", "a%2fb", "a/b", "a%20b", "a+b", "a%2Bb", "a?", "a?b", "a%3Fb", "a%C3%A9", "a%c3%a9", "ae%CC%81", "ae",
+		"a_b", "a%25b", "a-b", "a;b", "a;b?", "\x7e", "%7E",
+	} {
+		ep := withKey(a.URLKey + "/keys/" + path)
+		created, err := w.st.CreateEndpoint(w.ctx(), ep, store.ChangeParams{Action: store.Created, Actor: "ann"})
+		w.must(err, "CreateEndpoint with the URL key %q, number %d of keys that differ", ep.URLKey, i)
+		if created.URLKey != ep.URLKey {
+			w.Errorf("the URL key %q became %q", ep.URLKey, created.URLKey)
+		}
+		_, err = w.st.CreateEndpoint(w.ctx(), withKey(ep.URLKey), store.ChangeParams{Action: store.Created, Actor: "ann"})
+		w.wantErr(err, store.ErrDuplicateURL, "CreateEndpoint with the URL key %q again", ep.URLKey)
+	}
 
 	other := w.as(store.Scope{Tenant: w.scope.Tenant, Mode: store.Live})
 	ep := other.newEndpoint()
