@@ -116,7 +116,7 @@ func TestMountedWithoutASlash(t *testing.T) {
 		require.Equal(w, http.StatusSeeOther, a.Status)
 		to, err := r.URL.Parse(a.Header.Get("Location"))
 		require.NoError(w, err)
-		require.Equal(w, "/admin/webhooks/", to.Path)
+		require.Equal(w, "/admin/webhooks/live~acme/endpoints", to.Path)
 
 		// Nothing that the mux would clean away, to an address without the prefix.
 		for _, path := range []string{"//test~acme/endpoints", "/test~acme/../live~acme/endpoints", "/test~acme//endpoints", "/test~acme/./endpoints"} {
@@ -151,7 +151,7 @@ func TestStart(t *testing.T) {
 		require.Equal(w, "./live~acme/endpoints", a.Header.Get("Location"))
 		w.access.Accounts = append(w.access.Accounts, Account{Tenant: "globex", Mode: store.Test, Name: "Globex"}, Account{Mode: store.Live})
 		a = w.do(http.MethodGet, "/", nil)
-		require.Equal(w, "accounts", a.Header.Get("Location"))
+		require.Equal(w, "./accounts", a.Header.Get("Location"))
 		text := w.do(http.MethodGet, "/accounts", nil).text()
 		require.Contains(w, text, "Acme Ltd acme live test Globex globex test (no name) live")
 		text = w.do(http.MethodGet, "/accounts?q=GLO", nil).text()

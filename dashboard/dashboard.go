@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"path"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/hookpost/hookpost/dashboard/internal/desk"
@@ -45,6 +46,8 @@ type Dashboard struct {
 	origins   *http.CrossOriginProtection
 	mux       *http.ServeMux
 	templates *template.Template
+
+	wrongMount sync.Once // is logged
 }
 
 // New returns the pages for a Sender, started or not. The errors are ErrNoSender,
@@ -160,10 +163,18 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		serveAsset(w, r, name)
 		return
 	}
-	if r.URL.Path == "" {
-		// Mounted without a slash at the end, where relative links would go astray.
-		toFolder(w, r)
+	mount := desk.MountOf(r, isOwn)
+	switch {
+	case mount.Wrong:
+		d.wrongMount.Do(func() { d.opts.Logger.Error("hookpost: the dashboard can't be shown", "error", mount.Problem()) })
+		text := fmt.Sprintf("This dashboard can't be shown: %s:\n\n\t%s", mount.Problem(), mount.Help("pages"))
+		http.Error(w, text, http.StatusInternalServerError)
 		return
+	case mount.Doubtful:
+		d.visitor(route{0, func(*visit) error { return noSuchPage(mount) }}).ServeHTTP(w, r)
+		return
+	case r.URL.Path == "":
+		r = withPath(r, "/")
 	}
 	if err := d.origins.Check(r); err != nil {
 		http.Error(w, "Forbidden: the form was sent from another site", http.StatusForbidden)
@@ -176,16 +187,28 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d.mux.ServeHTTP(w, r)
 }
 
-// toFolder redirects to the same path with a slash at the end, whatever prefix was
-// stripped from it.
-func toFolder(w http.ResponseWriter, r *http.Request) {
-	asked, _, _ := strings.Cut(r.RequestURI, "?")
-	to := "./" + path.Base(asked) + "/"
-	if asked == "" || asked == "/" {
-		to = "/"
+// isOwn reports whether the pages have paths that begin with a segment.
+func isOwn(segment string) bool {
+	_, isAccount := desk.ParseSegment(segment)
+	return isAccount || segment == "accounts" || segment == "assets"
+}
+
+// noSuchPage is what a path gets that is none of the pages', and has not been stripped
+// of anything.
+func noSuchPage(mount desk.Mount) error {
+	return &problem{
+		http.StatusNotFound, "Not found",
+		"There is no page at this address. If the dashboard is mounted below a path, that path must be stripped, without the slash at its end: " + mount.Help("pages"),
 	}
-	w.Header().Set("Location", to)
-	w.WriteHeader(http.StatusSeeOther)
+}
+
+// withPath is a request for another path.
+func withPath(r *http.Request, path string) *http.Request {
+	to := *r.URL
+	to.Path, to.RawPath = path, ""
+	again := *r
+	again.URL = &to
+	return &again
 }
 
 // visitor authorises a request and lets a page answer it. The body, which is bounded

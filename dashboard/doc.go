@@ -17,6 +17,9 @@
 //	}, nil)
 //	http.Handle("/webhooks/", http.StripPrefix("/webhooks", pages))
 //
+// The path that it is mounted at must be stripped, without the slash at its end; a
+// handler that can tell that it is not says so, with status 500.
+//
 // Every request is authorised by that function anew, and what it does not grant
 // does not exist for the visitor. Nothing is loaded from elsewhere, and all works
 // without JavaScript; a small script of the handler's own adds comfort.

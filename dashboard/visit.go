@@ -181,18 +181,19 @@ func (v *visit) parseTime(text string) (time.Time, bool) {
 	return time.Time{}, false
 }
 
-// start sends the visitor to their first account, or to the choice of accounts.
+// start sends the visitor to their first account, or to the choice of accounts. It
+// leads past the mount itself, whose slash at the end a router may add or remove.
 func (v *visit) start() error {
 	first := v.access.Accounts[0]
+	to := desk.Segment(store.Scope{Tenant: first.Tenant, Mode: first.Mode}) + "/endpoints"
 	for _, a := range v.access.Accounts {
 		if a.Tenant != first.Tenant {
-			v.w.Header().Set("Location", "accounts")
-			v.w.WriteHeader(http.StatusSeeOther)
-			return nil
+			to = "accounts"
 		}
 	}
-	v.segment = desk.Segment(store.Scope{Tenant: first.Tenant, Mode: first.Mode})
-	return v.redirect("endpoints")
+	v.w.Header().Set("Location", desk.MountOf(v.r, isOwn).Folder()+to)
+	v.w.WriteHeader(http.StatusSeeOther)
+	return nil
 }
 
 func (v *visit) home() error { return v.redirect("endpoints") }

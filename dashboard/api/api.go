@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"path"
+	"sync"
 
 	"github.com/hookpost/hookpost/dashboard"
 	"github.com/hookpost/hookpost/dashboard/internal/desk"
@@ -42,6 +43,8 @@ type API struct {
 	opts      Options
 	origins   *http.CrossOriginProtection
 	mux       *http.ServeMux
+
+	wrongMount sync.Once // is logged
 }
 
 // New returns the operations on a Sender, started or not. The errors are ErrNoSender,
@@ -85,6 +88,14 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cross-Origin-Resource-Policy", "same-origin")
 	h.Set("Cache-Control", "no-store")
+	mount := desk.MountOf(r, isOwn)
+	if mount.Wrong {
+		a.wrongMount.Do(func() {
+			a.opts.Logger.Error("hookpost: the dashboard's API can't be used", "error", mount.Problem())
+		})
+		(&call{api: a, w: w, r: r}).refuse(problemOf(wrongMount, mount.Problem()+": "+mount.Help("operations")))
+		return
+	}
 	if err := a.origins.Check(r); err != nil {
 		(&call{api: a, w: w, r: r}).fail(problemOf(crossOrigin, "the request was sent from a page of another site"))
 		return
@@ -94,6 +105,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	a.mux.ServeHTTP(w, r)
+}
+
+// isOwn reports whether there are paths that begin with a segment.
+func isOwn(segment string) bool {
+	return segment == "accounts" || segment == "event-types" || segment == "openapi.json"
 }
 
 // routes lets the mux find the methods of a path.

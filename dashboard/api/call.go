@@ -25,7 +25,7 @@ type call struct {
 // run carries out one of the operations on a path.
 func (c *call) run(ops map[string]operation) error {
 	if ops == nil {
-		return problemOf(notFound, "there is no such path; openapi.json lists those there are")
+		return noSuchPath(desk.MountOf(c.r, isOwn))
 	}
 	method := c.r.Method
 	if method == http.MethodHead {
@@ -50,6 +50,15 @@ func (c *call) run(ops map[string]operation) error {
 		return err
 	}
 	return op.do(c)
+}
+
+// noSuchPath is what a path gets that is none of the operations'.
+func noSuchPath(mount desk.Mount) error {
+	detail := "there is no such path; openapi.json lists those there are"
+	if mount.Doubtful {
+		detail += "; if the handler is mounted below a path, that path must be stripped, without the slash at its end: " + mount.Help("operations")
+	}
+	return problemOf(notFound, detail)
 }
 
 // enter finds the account that the path names. One that the caller has not been

@@ -8,6 +8,8 @@
 //	operations, err := api.New(hooks, authorize, nil) // a dashboard.AuthorizeFunc
 //	http.Handle("/webhooks/api/", http.StripPrefix("/webhooks/api", operations))
 //
+// The path that it is mounted at must be stripped, without the slash at its end.
+//
 // GET /openapi.json describes every operation in OpenAPI 3.1, to anybody; all else is
 // authorised request by request. GET /accounts lists what the caller was granted, and
 // everything that belongs to one of these is below /accounts/{account}. What was not

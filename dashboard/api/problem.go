@@ -43,6 +43,7 @@ var (
 	tooLarge      = kind{"too-large", http.StatusRequestEntityTooLarge, "The body is too large"}
 	wrongType     = kind{"wrong-content-type", http.StatusUnsupportedMediaType, "The body is not JSON"}
 	invalid       = kind{"invalid", http.StatusUnprocessableEntity, "A field is not acceptable"}
+	wrongMount    = kind{"mounted-wrongly", http.StatusInternalServerError, "The handler is mounted wrongly"}
 	internalError = kind{"internal", http.StatusInternalServerError, "Something went wrong"}
 	busy          = kind{"busy", http.StatusServiceUnavailable, "Busy"}
 )
@@ -130,6 +131,11 @@ func (c *call) fail(err error) {
 	case http.StatusServiceUnavailable:
 		c.w.Header().Set("Retry-After", "1")
 	}
+	c.refuse(p)
+}
+
+// refuse answers with a problem.
+func (c *call) refuse(p *problem) {
 	_ = c.write(p.Status, "application/problem+json", p) // it is made of strings, which can be marshalled
 }
 
