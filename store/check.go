@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 	"unicode/utf8"
 )
 
@@ -109,6 +110,8 @@ func CheckEvents(events []NewEvent, repeats bool) error {
 			return fmt.Errorf("%w: event id %q is empty or not UTF-8 without NUL", ErrInvalid, ev.ID)
 		case !IsText(ev.Type) || !IsText(ev.ContentType):
 			return fmt.Errorf("%w: type or content type of event %q is not UTF-8 without NUL", ErrInvalid, ev.ID)
+		case !year(ev.CreatedAt):
+			return fmt.Errorf("%w: event %q is of the year %d, want one from 0 to 9999", ErrInvalid, ev.ID, ev.CreatedAt.UTC().Year())
 		case len(ev.Trace) > MaxTrace || !IsText(ev.Trace):
 			return fmt.Errorf("%w: trace context of event %q is over %d bytes or not UTF-8 without NUL", ErrInvalid, ev.ID, MaxTrace)
 		case len(ev.Refs) > maxRefs:
@@ -125,6 +128,37 @@ func CheckEvents(events []NewEvent, repeats bool) error {
 		}
 	}
 	return nil
+}
+
+// year reports whether t is of a year that JSON has.
+func year(t time.Time) bool {
+	y := t.UTC().Year()
+	return y >= 0 && y <= 9999
+}
+
+// What lies outside of these years is as far away for every search: databases know other
+// limits, and beyond them fail or overflow.
+var (
+	firstTime = time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
+	lastTime  = time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+)
+
+// CeilMicros rounds a time of a search up to the microsecond, the zero time aside: a
+// stored time is before t if and only if it is before that. One that is farther away
+// than the years 0 and 9999 becomes the end of these that is next to it.
+func CeilMicros(t time.Time) time.Time {
+	switch {
+	case t.IsZero():
+		return t
+	case t.Before(firstTime):
+		return firstTime
+	case t.After(lastTime):
+		return lastTime
+	}
+	if floor := t.Truncate(time.Microsecond); !floor.Equal(t) {
+		return floor.Add(time.Microsecond)
+	}
+	return t
 }
 
 func endpointTwice(list []NewDelivery) bool {

@@ -10,7 +10,7 @@ type Event struct {
 	Num int64  // the store's number for it, positive, growing roughly with time
 
 	Type        string
-	CreatedAt   time.Time // as the envelope says
+	CreatedAt   time.Time // as the envelope says, to the microsecond; of a year from 0 to 9999 in UTC, as RFC 3339 and JSON have them
 	StoredAt    time.Time // when the store took it
 	ContentType string
 	Body        []byte // the request body; nil once erased

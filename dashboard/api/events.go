@@ -24,8 +24,8 @@ type eventView struct {
 
 func viewEvent(ev store.Event) eventView {
 	v := eventView{
-		ID: ev.ID, Type: ev.Type, CreatedAt: ev.CreatedAt.UTC(), StoredAt: ev.StoredAt.UTC(),
-		ContentType: ev.ContentType, Refs: append([]string{}, ev.Refs...), ErasedAt: ev.ErasedAt.UTC(),
+		ID: ev.ID, Type: ev.Type, CreatedAt: utc(ev.CreatedAt), StoredAt: utc(ev.StoredAt),
+		ContentType: ev.ContentType, Refs: append([]string{}, ev.Refs...), ErasedAt: utc(ev.ErasedAt),
 	}
 	if ev.Body != nil {
 		var text string
@@ -33,6 +33,18 @@ func viewEvent(ev store.Event) eventView {
 		v.Body = &text
 	}
 	return v
+}
+
+// utc is a time as JSON can hold it: one of a year that it lacks becomes the nearest that
+// it has, so that one bad event does not make a page of others unreadable.
+func utc(t time.Time) time.Time {
+	switch t = t.UTC(); {
+	case t.Year() < 0:
+		return time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
+	case t.Year() > 9999:
+		return time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
+	}
+	return t
 }
 
 func (c *call) listEvents() error {

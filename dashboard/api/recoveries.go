@@ -48,7 +48,7 @@ func viewCount(r sender.RecoverReport) countView {
 func viewRecovery(r desk.Recovery) recoveryView {
 	v := recoveryView{
 		ID: r.ID, State: "finished", Actor: r.Actor, EndpointID: r.What.EndpointID, Type: r.What.Type,
-		From: r.What.From.UTC(), To: r.What.To.UTC(), Missed: r.What.Missed, Rate: r.What.Rate,
+		From: utc(r.What.From), To: utc(r.What.To), Missed: r.What.Missed, Rate: r.What.Rate,
 		BeganAt: r.Began.UTC(), EndedAt: r.Ended.UTC(), Done: viewCount(r.Done),
 	}
 	switch {

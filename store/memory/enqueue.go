@@ -175,7 +175,7 @@ func newEvent(w *world, e *store.NewEvent, num int64, now micros) *event {
 	ev.Event = e.Event
 	ev.Scope = w.scope
 	ev.Num = num
-	ev.CreatedAt = rounded(e.CreatedAt)
+	ev.CreatedAt = e.CreatedAt.UTC().Truncate(time.Microsecond)
 	ev.StoredAt, ev.ErasedAt = now.time(), time.Time{}
 	if e.Delay > 0 {
 		ev.due = now.add(e.Delay)

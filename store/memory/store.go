@@ -128,6 +128,3 @@ func (m micros) time() time.Time {
 func (m micros) add(d time.Duration) micros { return m + micros(d.Microseconds()) }
 
 func (m micros) sub(o micros) time.Duration { return time.Duration(m-o) * time.Microsecond }
-
-// rounded returns t as the store keeps it.
-func rounded(t time.Time) time.Time { return toMicros(t).time() }

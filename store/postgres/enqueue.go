@@ -236,7 +236,7 @@ func enqueueText(p enqueueParts) string {
 	}
 	b.WriteString("f AS MATERIALIZED (SELECT nextval('hookpost.event_num') AS num, clock_timestamp() AS at, t.* FROM " + source + " WHERE " + fresh + `),
 		e AS (INSERT INTO hookpost.event (num, tenant, mode, set_version, id, type, content_type, created_at, stored_at, hash, refs, trace, body)
-			SELECT f.num, ` + strings.Join(scope[:], ", ") + ", f.id, f.type, f.content_type, timestamptz 'epoch' + " + created + ` * interval '1 microsecond', f.at,
+			SELECT f.num, ` + strings.Join(scope[:], ", ") + ", f.id, f.type, f.content_type, " + instant(created) + `, f.at,
 			` + hash + ", " + refs + ", " + trace + ", " + body + ` FROM f ON CONFLICT (tenant, mode, id) DO NOTHING RETURNING num),
 		n AS MATERIALIZED (SELECT f.num, f.at, f.ord, ` + targets + due + " AS due, " + later + ` AS later FROM f JOIN e ON e.num = f.num),
 		d AS (INSERT INTO hookpost.delivery (event, round, due_at, created_at, endpoint, state, token, attempts, owner, leased_at, lease_until, first_at)
@@ -267,6 +267,13 @@ func enqueueText(p enqueueParts) string {
 		b.WriteString(" UNION ALL SELECT bad.ord, -1 FROM bad")
 	}
 	return b.String()
+}
+
+// instant is the time that is an expression of so many microseconds after 1970. A product
+// with an interval is made in floating point, which is exact for the seconds and for the
+// rest of any year to 9999, and not for both in one.
+func instant(us string) string {
+	return "timestamptz 'epoch' + " + us + " / 1000000 * interval '1 second' + " + us + " % 1000000 * interval '1 microsecond'"
 }
 
 // statement returns the statement for the open members, with its parameters.

@@ -104,18 +104,9 @@ func newSpan(ctx context.Context, q querier, from, to time.Time) (sp span, err e
 		}
 		return new(t.UnixMicro())
 	}
-	sp = span{from: ceilMicros(from), to: ceilMicros(to)}
-	sp.first, sp.end, err = numsAt(ctx, q, at(from), at(to))
+	sp = span{from: store.CeilMicros(from), to: store.CeilMicros(to)}
+	sp.first, sp.end, err = numsAt(ctx, q, at(sp.from), at(sp.to))
 	return sp, err
-}
-
-// ceilMicros rounds up: a stored time is before t if and only if it is before
-// that.
-func ceilMicros(t time.Time) time.Time {
-	if t.IsZero() || t.Nanosecond()%1000 == 0 {
-		return t
-	}
-	return t.Truncate(time.Microsecond).Add(time.Microsecond)
 }
 
 // text builds a statement with numbered parameters.

@@ -48,24 +48,14 @@ func scanEvent(r row, scope store.Scope) (store.Event, error) {
 func numsAt(x execer, from, to time.Time) (first, end int64, err error) {
 	first, end = 0, math.MaxInt64
 	if !from.IsZero() {
-		if first, err = numAt(x, ceilMicros(from)); err != nil {
+		if first, err = numAt(x, store.CeilMicros(from).UnixMicro()); err != nil {
 			return 0, 0, err
 		}
 	}
 	if !to.IsZero() {
-		end, err = numAt(x, ceilMicros(to))
+		end, err = numAt(x, store.CeilMicros(to).UnixMicro())
 	}
 	return first, end, err
-}
-
-// ceilMicros rounds up: a stored time is before t if and only if it is before
-// that.
-func ceilMicros(t time.Time) int64 {
-	us := t.UnixMicro()
-	if t.Nanosecond()%1000 != 0 {
-		us++
-	}
-	return us
 }
 
 // numAt returns a number that divides the events stored before t from the

@@ -65,6 +65,7 @@ var faults = map[string]fault{
 	"an op is ignored":            {check: "RepeatedChange", make: func(st store.Store) store.Store { return forgetsOps{st} }},
 	"repeated replays are new":    {check: "RepeatedReplay", make: func(st store.Store) store.Store { return replaysAgain{st} }},
 	"reseal is undone":            {check: "ResealOutlivesEdits", make: func(st store.Store) store.Store { return undoesReseal{st} }},
+	"times are floats":            {check: "CreatedAt", make: enqueueing(func(p *store.EnqueueParams) { asFloats(p) })},
 	"trace is lost":               {check: "TraceContext", make: func(st store.Store) store.Store { return losesTrace{st} }},
 	"targets are not checked":     {check: "EnqueueRefused", make: func(st store.Store) store.Store { return acceptsTargets{st} }},
 	"bad settlements are left":    {check: "SettleRefused", make: func(st store.Store) store.Store { return settlesRest{st} }},
@@ -348,6 +349,13 @@ func enqueueing(change func(*store.EnqueueParams)) func(store.Store) store.Store
 func (e enqueuer) Enqueue(ctx context.Context, p store.EnqueueParams) ([]store.Enqueued, error) {
 	e.change(&p)
 	return e.Store.Enqueue(ctx, p)
+}
+
+// asFloats does to times what arithmetic in floating point does.
+func asFloats(p *store.EnqueueParams) {
+	for i := range p.Events {
+		p.Events[i].CreatedAt = time.UnixMicro(int64(float64(p.Events[i].CreatedAt.UnixMicro())))
+	}
 }
 
 func noDelay(p *store.EnqueueParams) {

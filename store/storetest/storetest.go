@@ -123,6 +123,7 @@ func suite() []check {
 		logChecks(),
 		searchChecks(),
 		traceChecks(),
+		timeChecks(),
 		statsChecks(),
 		replayChecks(),
 		repeatChecks(),
