@@ -32,6 +32,19 @@ func header(h http.Header, canonical string) (string, error) {
 	return "", errRepeated
 }
 
+// trimSpace removes the white space that may stand around the elements of a list
+// (RFC 9110, 5.6.3).
+func trimSpace(s string) string {
+	isSpace := func(c byte) bool { return c == ' ' || c == '\t' }
+	for s != "" && isSpace(s[0]) {
+		s = s[1:]
+	}
+	for s != "" && isSpace(s[len(s)-1]) {
+		s = s[:len(s)-1]
+	}
+	return s
+}
+
 // validHeaderName reports whether name is an HTTP token (RFC 9110, 5.6.2).
 func validHeaderName(name string) bool {
 	for i := range len(name) {

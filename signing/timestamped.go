@@ -118,7 +118,7 @@ func (s *scratch) readTimestamped(value string, limit int) (sec int64, err error
 	for more := true; more; {
 		var field string
 		field, value, more = strings.Cut(value, ",")
-		if field = strings.Trim(field, " \t"); field == "" {
+		if field = trimSpace(field); field == "" {
 			continue
 		}
 		name, content, ok := strings.Cut(field, "=")

@@ -26,7 +26,7 @@
 //
 //   - [signing.ErrMissingHeader]: not the sender, or another scheme.
 //   - [signing.ErrMalformed]: a header is not in the scheme's form, comes twice
-//     or is too long; the text says which.
+//     or is too long, or a form of GitHub's is broken; the text says which.
 //   - [signing.ErrTooOld], [signing.ErrTooNew]: a replay, or a clock is wrong.
 //   - [signing.ErrNoMatch]: the wrong secret, a body that was decoded and
 //     encoded again on its way here, or a forgery.

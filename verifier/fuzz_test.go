@@ -61,6 +61,10 @@ func FuzzMiddleware(f *testing.F) {
 		f.Add(lines(sign(f, scheme, "evt_a1b2c3d4", paymentBody)), []byte(paymentBody))
 	}
 
+	for _, form := range []string{"payload=%7B%22ref%22%3A1%7D", "payload=1&payload=2"} {
+		f.Add(lines(sign(f, signing.GitHub, "evt_a1b2c3d4", form)), []byte(form))
+	}
+
 	decoded, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(testSecret, "whsec_"))
 	require.NoError(f, err)
 	mac := func(key []byte, parts ...string) []byte {
