@@ -109,6 +109,9 @@ type Delivery struct {
 	// Reason says in plain words why the delivery ended without success.
 	Reason   string
 	InFlight bool // pending, and leased to a worker now
+	// LeasedAt and LeaseUntil are when that lease began and ends, whether it has ended
+	// or not; zero unless InFlight.
+	LeasedAt, LeaseUntil time.Time
 	// Attempts is how many attempts were begun, unknown ones included.
 	Attempts int
 	// Failures is how many failed attempts the schedule has counted.

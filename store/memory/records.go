@@ -207,7 +207,9 @@ func (d *delivery) record() store.Delivery {
 	switch {
 	case r.State == store.Pending:
 		r.DueAt = d.due.time()
-		r.InFlight = d.stage == leased
+		if r.InFlight = d.stage == leased; r.InFlight {
+			r.LeasedAt, r.LeaseUntil = d.leasedAt.time(), d.leaseEnd.time()
+		}
 	case d.state == store.Pending:
 		r.Reason, r.FinishedAt = store.ReasonDeleted, d.endpoint.ChangedAt
 	}

@@ -10,15 +10,15 @@ import (
 )
 
 const deliveryColumns = `d.event, d.endpoint, d.round, e.id, e.type, p.id, d.state, p.state, d.reason, d.attempts, d.failures,
-	d.last_status, d.created_at, d.first_at, d.due_at, d.finished_at, p.changed_at`
+	d.last_status, d.created_at, d.first_at, d.due_at, d.finished_at, p.changed_at, d.leased_at, d.lease_until`
 
 func scanDelivery(scan scanner, scope store.Scope) (store.Delivery, error) {
 	d := store.Delivery{Scope: scope}
 	var state, endpoint int
 	var due, changed time.Time
-	var firstAt, finished *time.Time
+	var firstAt, finished, leasedAt, leaseUntil *time.Time
 	err := scan(&d.ID.Event, &d.ID.Endpoint, &d.ID.Round, &d.EventID, &d.EventType, &d.EndpointID, &state, &endpoint, &d.Reason,
-		&d.Attempts, &d.Failures, &d.LastStatus, &d.CreatedAt, &firstAt, &due, &finished, &changed)
+		&d.Attempts, &d.Failures, &d.LastStatus, &d.CreatedAt, &firstAt, &due, &finished, &changed, &leasedAt, &leaseUntil)
 	d.State, d.CreatedAt, d.FirstAt, d.FinishedAt = publicState(state), d.CreatedAt.UTC(), utc(firstAt), utc(finished)
 	switch {
 	case d.State != store.Pending:
@@ -26,7 +26,9 @@ func scanDelivery(scan scanner, scope store.Scope) (store.Delivery, error) {
 		d.State, d.Reason, d.FinishedAt = store.Cancelled, store.ReasonDeleted, changed.UTC()
 	default:
 		d.DueAt = due.UTC()
-		d.InFlight = state == leased
+		if d.InFlight = state == leased; d.InFlight {
+			d.LeasedAt, d.LeaseUntil = utc(leasedAt), utc(leaseUntil)
+		}
 	}
 	return d, err
 }

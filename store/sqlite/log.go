@@ -184,7 +184,7 @@ func eventQuery(c *conn, sc scopeRow, q store.EventQuery, look int) (text string
 }
 
 const deliveryColumns = `d.event, d.endpoint, d.round, e.id, e.type, p.id, d.state, p.state, d.reason, d.attempts, d.failures,
-	d.last_status, d.created_at, d.first_at, d.due_at, d.finished_at, p.changed_at`
+	d.last_status, d.created_at, d.first_at, d.due_at, d.finished_at, p.changed_at, d.leased_at, d.lease_until`
 
 func scanDelivery(r row, scope store.Scope) store.Delivery {
 	d := store.Delivery{
@@ -208,7 +208,9 @@ func scanDelivery(r row, scope store.Scope) store.Delivery {
 		d.State, d.Reason, d.FinishedAt = store.Cancelled, store.ReasonDeleted, r.time(16)
 	default:
 		d.DueAt = r.time(14)
-		d.InFlight = r.int(6) == leased
+		if d.InFlight = r.int(6) == leased; d.InFlight {
+			d.LeasedAt, d.LeaseUntil = r.time(17), r.time(18)
+		}
 	}
 	return d
 }

@@ -72,6 +72,7 @@ var faults = map[string]fault{
 	"moments are late":            {check: "MomentsAreReached", make: settling(func(s *store.Settlement) { waitLonger(s) })},
 	"activity of a closed store":  {check: "ClosedStore", make: func(st store.Store) store.Store { return activeClosed{st} }},
 	"backlog has no bound":        {check: "BacklogPages", make: func(st store.Store) store.Store { return countsAll{st} }},
+	"leases are not told":         {check: "LeaseIsTold", make: func(st store.Store) store.Store { return hidesLeases{st} }},
 	"tests count as lost":         {check: "BacklogOfTests", make: func(st store.Store) store.Store { return losesTests{st} }},
 	"tests count in rates":        {check: "ActivityOfTests", make: func(st store.Store) store.Store { return ratesTests{st} }},
 	"refusals of tests are lost":  {check: "SettleKeepsRefusal", make: settling(func(s *store.Settlement) { dropRefusal(s) })},
@@ -304,6 +305,14 @@ type countsAll struct{ store.Store }
 func (s countsAll) Backlogs(ctx context.Context, scope store.Scope, q store.BacklogQuery) ([]store.Backlog, error) {
 	q.Bound = 1 << 20
 	return s.Store.Backlogs(ctx, scope, q)
+}
+
+type hidesLeases struct{ store.Store }
+
+func (s hidesLeases) Delivery(ctx context.Context, scope store.Scope, id store.DeliveryID) (store.Delivery, error) {
+	d, err := s.Store.Delivery(ctx, scope, id)
+	d.LeasedAt, d.LeaseUntil = time.Time{}, time.Time{}
+	return d, err
 }
 
 // losesTests counts one more as exhausted where there was a test.

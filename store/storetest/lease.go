@@ -11,9 +11,57 @@ func leaseChecks() []check {
 	return []check{
 		{"OneLiveLease", "no delivery has two live leases, tokens only grow and attempt numbers are given out once, however many claim at once: else the same request is under way twice and reports cannot be told apart", oneLiveLease},
 		{"ReleaseIsNotCharged", "a lease given back unused costs nothing: the attempt number is free again, nothing is logged, the window has not begun", releaseIsNotCharged},
+		{"LeaseIsTold", "a delivery in flight says when its lease began and ends, and no other delivery has these times", leaseIsTold},
 		{"UnknownDoesNotAdvance", "an attempt that was never reported takes a number and a row in the log but does not advance the schedule: the worker's crash is not the receiver's failure", unknownDoesNotAdvance},
 		{"TakeOverOnlyExpired", "TakeOver ends leases that have expired by the store's clock and no others", takeOverOnlyExpired},
 	}
+}
+
+func leaseIsTold(w *world) {
+	ep := w.endpoint()
+	id := w.send(ep)[0]
+	none := func(why string) {
+		w.Helper()
+		if d := w.delivery(id); !d.LeasedAt.IsZero() || !d.LeaseUntil.IsZero() {
+			w.Errorf("%s: a lease from %v until %v is told, want none", why, d.LeasedAt, d.LeaseUntil)
+		}
+	}
+	none("ready")
+	p := claimParams()
+	from := w.now()
+	c := w.claimWithin(p, 1)[0]
+	to := w.now()
+	told := func(why string) {
+		w.Helper()
+		d := w.delivery(id)
+		w.between("LeasedAt, "+why, d.LeasedAt, from, to)
+		w.between("LeaseUntil, "+why, d.LeaseUntil, from.Add(p.Lease), to.Add(p.Lease))
+	}
+	told("leased")
+	page, err := w.st.Deliveries(w.ctx(), w.scope, store.DeliveryQuery{EndpointID: ep.ID})
+	w.must(err, "Deliveries")
+	if d := w.delivery(id); len(page) != 1 || !page[0].LeasedAt.Equal(d.LeasedAt) || !page[0].LeaseUntil.Equal(d.LeaseUntil) {
+		w.Errorf("Deliveries returned %+v, want the lease that Delivery tells", page)
+	}
+	w.advance(p.Lease + time.Minute)
+	told("expired, and not taken over")
+	w.takeOver()
+	none("taken over")
+	c = w.claimWithin(p, 1)[0]
+	w.accepted(failure(c, time.Hour))
+	none("waiting for a retry")
+	w.advance(time.Hour)
+	w.promote()
+	w.accepted(success(w.claimWithin(p, 1)[0]))
+	none("delivered")
+	id = w.send(ep)[0]
+	w.claimWithin(p, 1)
+	w.must(w.st.Cancel(w.ctx(), w.scope, id, "no"), "Cancel")
+	none("cancelled in flight")
+	id = w.send(ep)[0]
+	w.claimWithin(p, 1)
+	w.setState(ep, store.Deleted)
+	none("its endpoint is deleted")
 }
 
 func oneLiveLease(w *world) {
