@@ -60,6 +60,7 @@ func (s *Sender) claimAll(ctx, calls context.Context, after int64) int64 {
 			Owner: s.cfg.owner, Lease: s.cfg.Lease, Limit: slots, Bytes: claimBytes,
 			Room: room, DefaultRoom: defaultRoom, After: after, Window: s.cfg.GiveUpAfter,
 		})
+		s.claimsFail.Store(err != nil)
 		s.observe.claimed(now, slots, len(claims.Deliveries), err)
 		var jobs []*job
 		if err == nil {

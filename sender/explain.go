@@ -17,7 +17,7 @@ type Why string
 const (
 	WhyDelivered   Why = "delivered"     // a delivery succeeded
 	WhyReached     Why = "reached"       // a test event was answered, but not with 2xx; see store.Delivery.ReachedOnly
-	WhyPending     Why = "pending"       // an attempt is due, or under way
+	WhyPending     Why = "pending"       // still to be delivered; Explanation.Wait says what it waits for
 	WhyExhausted   Why = "exhausted"     // given up
 	WhyCancelled   Why = "cancelled"     // by a person, or because the endpoint was deleted
 	WhyErased      Why = "erased"        // its payload is gone and it can't be sent any more
@@ -28,8 +28,19 @@ const (
 
 // Explanation says in one value why an event arrived at an endpoint or not.
 type Explanation struct {
-	Why  Why
-	Text string // the same in a sentence, with times
+	Why Why
+	// Text is the same in sentences, with times. It is fit for the endpoint's owner: it
+	// contains no secret and nothing of an answer.
+	Text string
+	// Wait says why a pending delivery is not being attempted. It is empty unless Why is
+	// WhyPending.
+	Wait Wait
+	// Overdue is for how long a pending delivery has been due, or its attempt should have
+	// been reported, by the store's clock; 0 if it waits for something else.
+	Overdue time.Duration
+	// Last is the newest attempt of a pending delivery that failed or was never reported,
+	// without header and body of the answer; nil if there is none.
+	Last *store.Attempt
 	// Delivery is the one that decided: the one delivered, else the newest. It is
 	// nil if there is none.
 	Delivery *store.Delivery
@@ -45,15 +56,6 @@ func (t *Tenant) Explain(ctx context.Context, eventID, endpointID string) (Expla
 		return x, t.err
 	}
 	st := t.sender.st
-	var err error
-	if x.Event, err = st.Event(ctx, t.scope, eventID); err != nil {
-		return x, fmt.Errorf("event: %w", err)
-	}
-	x.Event.Body = nil
-	if x.Endpoint, err = st.Endpoint(ctx, t.scope, endpointID); err != nil {
-		return x, fmt.Errorf("endpoint: %w", err)
-	}
-	x.Endpoint = public(x.Endpoint)
 	deliveries, err := st.Deliveries(ctx, t.scope, store.DeliveryQuery{EventID: eventID, EndpointID: endpointID, Limit: 1000})
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		return x, err
@@ -66,32 +68,69 @@ func (t *Tenant) Explain(ctx context.Context, eventID, endpointID string) (Expla
 				break
 			}
 		}
-		x.fromDelivery()
-		return x, nil
 	}
-	history, err := st.EndpointHistory(ctx, t.scope, endpointID)
+	return x, t.explain(ctx, &x, eventID, endpointID)
+}
+
+// ExplainDelivery answers the same of one delivery, whatever others there are of its
+// event to its endpoint. It returns store.ErrNotFound if the tenant has none of that id
+// in this mode.
+func (t *Tenant) ExplainDelivery(ctx context.Context, id store.DeliveryID) (Explanation, error) {
+	var x Explanation
+	if t.err != nil {
+		return x, t.err
+	}
+	d, err := t.sender.st.Delivery(ctx, t.scope, id)
 	if err != nil {
 		return x, err
 	}
-	x.fromHistory(history)
-	return x, nil
+	x.Delivery = &d
+	return x, t.explain(ctx, &x, d.EventID, d.EndpointID)
 }
 
+// explain fills in an Explanation that has its delivery, or none.
+func (t *Tenant) explain(ctx context.Context, x *Explanation, eventID, endpointID string) error {
+	st := t.sender.st
+	var err error
+	if x.Event, err = st.Event(ctx, t.scope, eventID); err != nil {
+		return fmt.Errorf("event: %w", err)
+	}
+	x.Event.Body = nil
+	ep, err := st.Endpoint(ctx, t.scope, endpointID)
+	if err != nil {
+		return fmt.Errorf("endpoint: %w", err)
+	}
+	x.Endpoint = public(ep)
+	switch {
+	case x.Delivery == nil:
+		history, err := st.EndpointHistory(ctx, t.scope, endpointID)
+		if err != nil {
+			return err
+		}
+		return t.sender.fromHistory(ctx, x, history)
+	case x.Delivery.State != store.Pending:
+		x.fromDelivery()
+	case !x.Event.ErasedAt.IsZero():
+		x.erased()
+	default:
+		x.Why = WhyPending
+		return t.sender.waiting(ctx, x, &ep)
+	}
+	return nil
+}
+
+// fromDelivery explains a delivery that has ended.
 func (x *Explanation) fromDelivery() {
 	d := x.Delivery
-	tries := fmt.Sprintf("%d attempts", d.Attempts)
-	if d.Attempts == 1 {
-		tries = "1 attempt"
-	}
 	switch d.State {
 	case store.Delivered:
-		x.Why, x.Text = WhyDelivered, fmt.Sprintf("Delivered at %s, after %s.", clockTime(d.FinishedAt), tries)
+		x.Why, x.Text = WhyDelivered, fmt.Sprintf("Delivered at %s, after %s.", clockTime(d.FinishedAt), tries(d.Attempts))
 		if d.ReachedOnly() {
 			x.Why = WhyReached
 			x.Text = fmt.Sprintf("Reached at %s, but the test event was not accepted: %s.", clockTime(d.FinishedAt), explainStatus(d.LastStatus))
 		}
 	case store.Exhausted:
-		x.Why, x.Text = WhyExhausted, fmt.Sprintf("Given up at %s, after %s: %s.", clockTime(d.FinishedAt), tries, d.Reason)
+		x.Why, x.Text = WhyExhausted, fmt.Sprintf("Given up at %s, after %s: %s.", clockTime(d.FinishedAt), tries(d.Attempts), d.Reason)
 		if x.erasedBefore(d.FinishedAt) {
 			x.erased()
 		}
@@ -103,21 +142,23 @@ func (x *Explanation) fromDelivery() {
 		if d.Reason == store.ReasonErased {
 			x.erased()
 		}
-	case store.Pending:
-		x.Why = WhyPending
-		switch {
-		case !x.Event.ErasedAt.IsZero():
-			x.erased()
-		case d.InFlight:
-			x.Text = fmt.Sprintf("Attempt %d is under way.", d.Attempts)
-		case x.Endpoint.State == store.Disabled:
-			x.Text = "Waiting: the endpoint is disabled" + because(x.Endpoint.Reason) + "."
-		case d.Attempts == 0 && d.DueAt.After(d.CreatedAt):
-			x.Text = fmt.Sprintf("To be sent later, at %s.", clockTime(d.DueAt))
-		default:
-			x.Text = fmt.Sprintf("Due at %s, after %s so far.", clockTime(d.DueAt), tries)
-		}
 	}
+}
+
+// fromHistory explains an event that the endpoint has no delivery of.
+func (s *Sender) fromHistory(ctx context.Context, x *Explanation, history []store.Change) error {
+	if x.fromHistory(history); x.Wait != WaitFanOut {
+		return nil
+	}
+	now, err := s.storeNow(ctx)
+	if err != nil {
+		return err
+	}
+	here := s.lanes.standing(x.Endpoint.Num, time.Now())
+	if late := now.Sub(x.Event.StoredAt) > time.Minute; late || !here.running {
+		x.Text += " " + here.nobody("gone on", late)
+	}
+	return nil
 }
 
 func (x *Explanation) fromHistory(history []store.Change) {
@@ -137,7 +178,8 @@ func (x *Explanation) fromHistory(history []store.Change) {
 		x.Why, x.Text = WhyNotSelected, fmt.Sprintf("The endpoint did not select %s when the event was stored at %s.", x.Event.Type, at)
 	default:
 		// The deliveries of an event for very many endpoints are made in steps.
-		x.Why, x.Text = WhyPending, fmt.Sprintf("The event was stored at %s and its deliveries are being made.", at)
+		x.Why, x.Wait = WhyPending, WaitFanOut
+		x.Text = fmt.Sprintf("The event was stored at %s and its deliveries are being made.", at)
 	}
 	if !x.Event.ErasedAt.IsZero() && x.Why == WhyPending {
 		x.erased()
@@ -150,6 +192,7 @@ func (x *Explanation) erasedBefore(t time.Time) bool {
 }
 
 func (x *Explanation) erased() {
+	x.Wait = ""
 	x.Why, x.Text = WhyErased, fmt.Sprintf("The payload was erased at %s before it was delivered.", clockTime(x.Event.ErasedAt))
 }
 

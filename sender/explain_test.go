@@ -53,7 +53,7 @@ func TestExplain(t *testing.T) {
 			sender.WhyDelivered, "Delivered at 2000-01-01 00:05:00 UTC, after 2 attempts.",
 		},
 		"due":                    {send(sendertest.Status(500)), sender.WhyPending, "Due at 2000-01-01 00:05:00 UTC, after 1 attempt so far."},
-		"under way":              {send(sendertest.Answer{Delay: time.Second}), sender.WhyPending, "Attempt 1 is under way."},
+		"under way":              {send(sendertest.Answer{Delay: time.Second}), sender.WhyPending, "Attempt 1 is under way since 2000-01-01 00:00:00 UTC."},
 		"waiting while disabled": {then(send(sendertest.Status(500)), disable), sender.WhyPending, "Waiting: the endpoint is disabled (debugging)."},
 		"exhausted": {
 			then(send(sendertest.Status(500)), func(t *testing.T, w *world, _ store.Endpoint, _ string) { w.pass(8 * time.Hour) }),

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -63,6 +64,9 @@ func (s *Sender) resealLoop(ctx context.Context) {
 		case <-timer.C:
 		}
 		limited, cancel := context.WithTimeout(ctx, upkeepTimeout)
+		if after == 0 {
+			s.checkKeyring(limited)
+		}
 		last, err := s.reseal(limited, after)
 		cancel()
 		after = last
@@ -126,6 +130,45 @@ func (s *Sender) reseal(ctx context.Context, after int64) (last int64, err error
 		last = 0
 	}
 	return last, away
+}
+
+// Bounds of checkKeyring.
+const (
+	sampleStep  = 4  // endpoints in a step
+	sampleSteps = 63 // the numbers of endpoints double from step to step
+)
+
+// checkKeyring logs an error if the keyring opens nothing of what is stored, as with the
+// keys of another database. It looks at endpoints until one opens, which the first one
+// does nearly always, and at a few of every age at most, however many there are.
+func (s *Sender) checkKeyring(ctx context.Context) {
+	now := s.clock.at(time.Now())
+	under := make(map[string]bool)
+	looked := 0
+	var failed error
+	after := int64(0)
+	for range sampleSteps {
+		page, err := s.st.SealedEndpoints(ctx, after, sampleStep)
+		if err != nil {
+			return // resealing tells
+		}
+		for i := range page {
+			kid, err := s.lockedKey(&page[i], now)
+			if !errors.Is(err, keyring.ErrUnknownKey) && !errors.Is(err, keyring.ErrOpen) {
+				return // it opens, or the keyring can't be asked now
+			}
+			under[kid], failed = true, err
+			looked++
+		}
+		if len(page) < sampleStep {
+			break
+		}
+		after = 2 * page[len(page)-1].Num
+	}
+	if looked > 0 {
+		s.log.Error("hookpost: the keyring opens no endpoint that was looked at; nothing can be sent to them",
+			"endpoints", looked, "sealed_under", slices.Sorted(maps.Keys(under)), "error", failed)
+	}
 }
 
 // currentKey returns the id of the key that the keyring seals with.

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -60,6 +61,89 @@ func (b *bubble) sendAll(s *Sender, eps []store.Endpoint) {
 		require.Equal(b.t, "Bearer of "+host(i), got[len(got)-1].header.Get("Authorization"))
 	}
 }
+
+// askedStore counts what is asked for endpoints.
+type askedStore struct {
+	store.Store
+	calls, endpoints atomic.Int64
+}
+
+func (s *askedStore) SealedEndpoints(ctx context.Context, after int64, limit int) ([]store.Endpoint, error) {
+	page, err := s.Store.SealedEndpoints(ctx, after, limit)
+	s.calls.Add(1)
+	s.endpoints.Add(int64(len(page)))
+	return page, err
+}
+
+// A keyring that opens nothing is an error line soon after Start and with every round of
+// resealing, though Start does not wait for it and nothing is read whole. One that opens
+// something says nothing of the kind.
+func TestKeyringThatOpensNothing(t *testing.T) {
+	const line = "level=ERROR msg=\"hookpost: the keyring opens no endpoint that was looked at; nothing can be sent to them\""
+	a, b2, sameName := newKey(t, "a"), newKey(t, "b"), newKey(t, "a")
+	for name, tc := range map[string]struct {
+		stored []keyring.Sealer // each for some endpoints
+		ring   keyring.Sealer
+		want   string // of the line; empty: there is none
+	}{
+		"nothing stored":     {nil, keysOf(t, a), ""},
+		"right":              {[]keyring.Sealer{keysOf(t, a)}, keysOf(t, a), ""},
+		"older key":          {[]keyring.Sealer{keysOf(t, a)}, keysOf(t, b2, a), ""},
+		"lost key":           {[]keyring.Sealer{keysOf(t, a)}, keysOf(t, b2), `sealed_under=[a] error="keyring: unknown key: `},
+		"other key, same id": {[]keyring.Sealer{keysOf(t, a)}, keysOf(t, sameName), `sealed_under=[a] error="keyring: cannot open sealed value: `},
+		"two lost keys":      {[]keyring.Sealer{keysOf(t, a), keysOf(t, b2)}, keysOf(t, newKey(t, "c")), "sealed_under=\"[a b]\""},
+		"plaintext":          {[]keyring.Sealer{keyring.Plaintext}, keysOf(t, a), "sealed_under=[plaintext]"},
+		"sealed, now plain":  {[]keyring.Sealer{keysOf(t, a)}, keyring.Plaintext, "sealed_under=[a]"},
+		"new ones open":      {[]keyring.Sealer{keysOf(t, a), keysOf(t, b2)}, keysOf(t, b2), ""},
+		"old ones open":      {[]keyring.Sealer{keysOf(t, a), keysOf(t, b2)}, keysOf(t, a), ""},
+		"service away":       {[]keyring.Sealer{keysOf(t, a)}, awayRing{}, ""},
+		"service panics":     {[]keyring.Sealer{keysOf(t, a)}, panicRing{}, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				const each = 200
+				ring := &changingRing{}
+				admin := b.sender(b.mem, Options{Keyring: ring})
+				for i, sealer := range tc.stored {
+					ring.set(sealer)
+					for j := range each {
+						b.endpoint(&admin.Tenant, host(i*each+j))
+					}
+				}
+				st := &askedStore{Store: b.mem}
+				s := b.sender(st, Options{Keyring: tc.ring})
+				s.checkKeyring(t.Context())
+				require.LessOrEqual(t, st.calls.Load(), int64(10))
+				require.LessOrEqual(t, st.endpoints.Load(), int64(40))
+				if tc.want == "" {
+					require.NotContains(t, b.log.String(), line)
+					require.LessOrEqual(t, len(tc.stored)*int(st.calls.Load()), 20)
+					return
+				}
+				require.Contains(t, b.log.String(), line)
+				require.Contains(t, b.log.String(), tc.want)
+				require.NotContains(t, b.log.String(), a.Reveal())
+
+				before := strings.Count(b.log.String(), line)
+				b.run(s)
+				b.pass(time.Millisecond)
+				require.Equal(t, before+1, strings.Count(b.log.String(), line), "after Start")
+				b.pass(3 * time.Hour)
+				require.GreaterOrEqual(t, strings.Count(b.log.String(), line), before+3, "with resealing")
+			})
+		})
+	}
+}
+
+type awayRing struct{ keyring.Sealer }
+
+func (awayRing) Seal(_, _, _ []byte) (string, []byte, error) { return "", nil, errAway }
+
+func (awayRing) Open([]byte, string, []byte, []byte) ([]byte, error) { return nil, errAway }
+
+type panicRing struct{ awayRing }
+
+func (panicRing) Open([]byte, string, []byte, []byte) ([]byte, error) { panic("a key") }
 
 // The change to a new key from first to last: while it goes on and after it, with
 // the old key dropped, everything is sent.

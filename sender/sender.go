@@ -19,6 +19,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -47,6 +48,8 @@ type Sender struct {
 	upkeep  *upkeep
 	trouble *trouble
 	wake    chan struct{}
+	// claimsFail says that the last claim failed.
+	claimsFail atomic.Bool
 
 	mu      sync.Mutex
 	state   runState

@@ -29,7 +29,7 @@ func leaseIsTold(w *world) {
 	none("ready")
 	p := claimParams()
 	from := w.now()
-	c := w.claimWithin(p, 1)[0]
+	w.claimWithin(p, 1)
 	to := w.now()
 	told := func(why string) {
 		w.Helper()
@@ -47,8 +47,7 @@ func leaseIsTold(w *world) {
 	told("expired, and not taken over")
 	w.takeOver()
 	none("taken over")
-	c = w.claimWithin(p, 1)[0]
-	w.accepted(failure(c, time.Hour))
+	w.accepted(failure(w.claimWithin(p, 1)[0], time.Hour))
 	none("waiting for a retry")
 	w.advance(time.Hour)
 	w.promote()
