@@ -192,6 +192,9 @@ type Settled struct {
 	// repeated, is at most written to the log.
 	Accepted bool
 	State    State // of the delivery afterwards; 0 if it is gone
+	// Busy says that somebody else holds what the report would change: nothing of it was
+	// written, and it is to be made again.
+	Busy bool
 	// Disabled says that this settlement disabled the endpoint.
 	Disabled bool
 	// Recovered says that the endpoint was failing and this success ended it.
@@ -232,7 +235,10 @@ type Queue interface {
 
 	// Settle reports on leases. A batch holds each delivery at most once. The
 	// result has one element per settlement, in order. Calling it again after a
-	// lost answer changes nothing.
+	// lost answer changes nothing. It does not wait for what others hold: a settlement
+	// whose delivery or endpoint another transaction holds for longer than about 100 ms
+	// is Busy, and the others are committed. (Where one locks the whole database, all
+	// wait, as long as the store's own bound says.)
 	//
 	// A settlement with an Attempt is new if the log has no row for the attempt's
 	// number or an unknown one, which it then becomes. If new:

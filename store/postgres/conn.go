@@ -82,7 +82,7 @@ type readQuerier struct {
 
 func (q readQuerier) query(ctx context.Context, text string, args []any, f func(scan scanner) error) error {
 	b := &pgx.Batch{}
-	b.Queue(settingsRead)
+	b.Queue(ownMark + settingsRead)
 	b.Queue(q.text.of(text), args...).Query(func(rows pgx.Rows) error { return each(rows, f) })
 	return q.conn.SendBatch(ctx, b).Close()
 }
@@ -123,7 +123,7 @@ func (s *Store) write(ctx context.Context, f func(q querier) error) error {
 // machine that dies or freezes in the middle are free after that.
 func (s *Store) writeTx(ctx context.Context, settings string, f func(tx pgx.Tx) error) error {
 	return s.onConn(ctx, func(conn *pgxpool.Conn) error {
-		tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: "BEGIN ISOLATION LEVEL READ COMMITTED; " + settings + txIdle})
+		tx, err := conn.BeginTx(ctx, pgx.TxOptions{BeginQuery: ownMark + "BEGIN ISOLATION LEVEL READ COMMITTED; " + settings + txIdle})
 		if err != nil {
 			return explain(ctx, err)
 		}
@@ -228,7 +228,7 @@ func (s *Store) pipeline(ctx context.Context, settings string, fill func(b *batc
 	}
 	return s.onConn(ctx, func(conn *pgxpool.Conn) error {
 		b := &batch{text: s.text}
-		b.Queue(settings)
+		b.Queue(ownMark + settings)
 		fill(b)
 		return explainPipeline(ctx, conn.SendBatch(ctx, &b.Batch).Close())
 	})

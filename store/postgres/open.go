@@ -66,7 +66,8 @@ func (o *Options) schema() (string, error) {
 type Store struct {
 	pool    *pgxpool.Pool
 	schema  string
-	text    *statements
+	text    *statements // of its own transactions
+	inTx    *statements // of the application's
 	targets targets
 	notify  notifier
 	spare   sync.Pool // of *[]byte: buffers for bodies in Enqueue
@@ -115,7 +116,7 @@ func newStore(pool *pgxpool.Pool, opts *Options, shift string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Store{pool: pool, schema: schema, text: newStatements(schema, shift), everEnded: make(chan struct{})}
+	s := &Store{pool: pool, schema: schema, text: newStatements(schema, shift, ownMark), inTx: newStatements(schema, shift, ""), everEnded: make(chan struct{})}
 	s.closing, s.endEarly = context.WithCancel(context.Background())
 	s.notify = notifier{on: opts != nil && opts.Notify, self: strconv.FormatUint(rand.Uint64(), 36)}
 	ctx, cancel := context.WithTimeout(context.Background(), connectTimeout)

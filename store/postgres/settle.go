@@ -15,34 +15,31 @@ import (
 
 // Settle implements [store.Queue] in one round trip and one commit. There are two
 // ways through it. Plain successes, nearly all there is, are applied by a statement
-// of their own. For the others the rows are locked first, and a second statement,
-// which sees what was committed until then, decides and applies.
+// of their own. For the others the rows are locked first, as far as nobody else has
+// them, and a second statement, which sees what was committed until then, decides and
+// applies.
 //
 // When a plain success turns out not to be one, because the lease no longer
-// stands, it takes the second way in another round trip.
-//
-// Endpoints are locked in one order, as far as it is known which of them will
-// change. One that another batch makes fail in the middle of this is locked out of
-// it, which can end in a deadlock; then it begins again.
-func (s *Store) Settle(ctx context.Context, all []store.Settlement) (out []store.Settled, err error) {
+// stands, it takes the second way in another round trip. So does the whole batch when
+// somebody holds what a plain success needs.
+func (s *Store) Settle(ctx context.Context, all []store.Settlement) ([]store.Settled, error) {
 	if err := store.CheckSettlements(all); err != nil {
 		return nil, err
 	}
-	for range 3 {
-		out, err = s.settle(ctx, all)
-		if code(err) != codeDeadlock || errors.Is(err, store.ErrUnknownCommit) {
-			break
-		}
+	out, err := s.settle(ctx, all, false)
+	if c := code(err); (c == codeLockTimeout || c == codeDeadlock) && !errors.Is(err, store.ErrUnknownCommit) {
+		out, err = s.settle(ctx, all, true)
 	}
 	return out, err
 }
 
-func (s *Store) settle(ctx context.Context, all []store.Settlement) ([]store.Settled, error) {
+// settle takes the second way with all if wary is set.
+func (s *Store) settle(ctx context.Context, all []store.Settlement, wary bool) ([]store.Settled, error) {
 	t := settler{all: all, out: make([]store.Settled, len(all)), done: make([]bool, len(all))}
 	var plain, other []int
 	disables := false
 	for i := range all {
-		if all[i].Plain() {
+		if !wary && all[i].Plain() {
 			plain = append(plain, i)
 		} else {
 			other = append(other, i)
@@ -54,9 +51,9 @@ func (s *Store) settle(ctx context.Context, all []store.Settlement) ([]store.Set
 	t.order(other)
 	var err error
 	if disables {
-		err = s.writeTx(ctx, settingsWrite, func(tx pgx.Tx) error { return s.settleAndDisable(ctx, &t, tx, plain, other) })
+		err = s.writeTx(ctx, settingsSettle, func(tx pgx.Tx) error { return s.settleAndDisable(ctx, &t, tx, plain, other) })
 	} else {
-		err = s.pipeline(ctx, settingsWrite, func(b *batch) {
+		err = s.pipeline(ctx, settingsSettle, func(b *batch) {
 			t.queue(b, plain, other)
 		})
 	}
@@ -64,7 +61,7 @@ func (s *Store) settle(ctx context.Context, all []store.Settlement) ([]store.Set
 		return nil, err
 	}
 	if late := slices.DeleteFunc(plain, func(i int) bool { return t.done[i] }); len(late) > 0 {
-		err := s.pipeline(ctx, settingsWrite, func(b *batch) { t.queue(b, nil, late) })
+		err := s.pipeline(ctx, settingsSettle, func(b *batch) { t.queue(b, nil, late) })
 		if err != nil {
 			return nil, fmt.Errorf("%w: a part of it is committed: %w", store.ErrUnknownCommit, err)
 		}
@@ -140,39 +137,29 @@ func (t *settler) order(indexes []int) {
 	})
 }
 
-// queue queues the statements for plain successes and for the others. When there
-// are others, the endpoints' rows are locked first, in one order for all batches.
+// queue queues the statements for plain successes and for the others.
 func (t *settler) queue(b *batch, plain, other []int) {
-	if len(other) > 0 {
-		every, failing := t.endpoints(plain, other)
-		b.add(lockLanes, []any{every, failing}, func(scanner) error { return nil })
-	}
 	if len(plain) > 0 {
 		b.add(settlePlain, t.plainArgs(plain), func(scan scanner) error { return t.takePlain(scan, plain) })
 	}
 	if len(other) > 0 {
 		args := t.otherArgs(other)
-		b.add(lockDeliveries, args[:3], func(scanner) error { return nil })
+		b.add(lockOther, append(slices.Clone(args[:4]), t.changing(other)), func(scanner) error { return nil })
 		b.add(settleOther, args, t.takeOther)
 	}
 }
 
-// endpoints returns all endpoints of the settlements, and those whose health
-// changes for certain.
-func (t *settler) endpoints(lists ...[]int) (every, certain []int64) {
-	certain = []int64{}
-	for _, list := range lists {
-		for _, i := range list {
-			s := &t.all[i]
-			every = append(every, s.ID.Endpoint)
-			if s.Verdict != store.Deliver && s.Attempt != nil && !s.Quiet || s.Hold > 0 {
-				certain = append(certain, s.ID.Endpoint)
-			}
+// changing returns the endpoints whose health changes for certain.
+func (t *settler) changing(indexes []int) []int64 {
+	nums := []int64{}
+	for _, i := range indexes {
+		s := &t.all[i]
+		if s.Verdict != store.Deliver && s.Attempt != nil && !s.Quiet || s.Hold > 0 {
+			nums = append(nums, s.ID.Endpoint)
 		}
 	}
-	slices.Sort(every)
-	slices.Sort(certain)
-	return slices.Compact(every), slices.Compact(certain)
+	slices.Sort(nums)
+	return slices.Compact(nums)
 }
 
 func (t *settler) plainArgs(indexes []int) []any {
@@ -243,11 +230,15 @@ func (t *settler) takePlain(scan scanner, indexes []int) error {
 // takeOther reads a row of the answer of settleOther.
 func (t *settler) takeOther(scan scanner) error {
 	var i, state, lane int
-	var accepted, told, counts bool
+	var busy, accepted, told, counts bool
 	var failingSince, lastFailure *time.Time
 	var now time.Time
-	if err := scan(&i, &accepted, &state, &lane, &told, &counts, &failingSince, &lastFailure, &now); err != nil {
+	if err := scan(&i, &busy, &accepted, &state, &lane, &told, &counts, &failingSince, &lastFailure, &now); err != nil {
 		return err
+	}
+	if busy {
+		t.out[i] = store.Settled{Busy: true}
+		return nil
 	}
 	t.out[i] = store.Settled{Accepted: accepted, State: visible(state, store.EndpointState(lane))}
 	if told {
@@ -289,7 +280,8 @@ func (t *settler) recovered() {
 }
 
 // settleAndDisable is for batches that may disable endpoints. Sets are locked
-// before endpoints, as everywhere.
+// before endpoints, as everywhere. What would change a set that somebody else has is
+// busy.
 func (s *Store) settleAndDisable(ctx context.Context, t *settler, tx pgx.Tx, plain, other []int) error {
 	q := pgxQuerier{s.text, tx}
 	var nums []int64
@@ -298,13 +290,22 @@ func (s *Store) settleAndDisable(ctx context.Context, t *settler, tx pgx.Tx, pla
 			nums = append(nums, t.all[i].ID.Endpoint)
 		}
 	}
-	eps, err := endpointsWhere(ctx, q, "WHERE e.num = ANY ($1::bigint[]) ORDER BY e.num", nums)
+	free := make(map[int64]bool) // the endpoints whose sets are locked here
+	err := q.query(ctx, `SELECT e.num FROM hookpost.endpoint e CROSS JOIN LATERAL (SELECT FROM hookpost.endpoint_set v
+		WHERE v.tenant = e.tenant AND v.mode = e.mode LIMIT 1 FOR UPDATE SKIP LOCKED) v
+		WHERE e.num = ANY ($1::bigint[]) ORDER BY e.tenant, e.mode`, []any{nums}, func(scan scanner) error {
+		var num int64
+		err := scan(&num)
+		free[num] = true
+		return err
+	})
 	if err != nil {
 		return err
 	}
-	if err := lockSets(ctx, q, eps); err != nil {
-		return err
-	}
+	other = slices.DeleteFunc(slices.Clone(other), func(i int) bool {
+		t.out[i].Busy = t.all[i].DisableVersion != 0 && !free[t.all[i].ID.Endpoint]
+		return t.out[i].Busy
+	})
 	b := &batch{text: s.text}
 	t.queue(b, plain, other)
 	if err := tx.SendBatch(ctx, &b.Batch).Close(); err != nil {

@@ -9,15 +9,25 @@ import "github.com/hookpost/hookpost/store"
 const unhealthy = `(l.failing_since IS NOT NULL OR l.failures <> 0 OR l.last_success IS NULL
 	OR l.last_success <= statement_timestamp() - interval '1 minute')`
 
-// lockLanes locks the endpoints that will change: $1 are all, $2 those that will
-// for certain.
-const lockLanes = `SELECT FROM hookpost.lane l WHERE l.endpoint = ANY ($1::bigint[])
-	AND (l.endpoint = ANY ($2::bigint[]) OR ` + unhealthy + `) ORDER BY l.endpoint FOR UPDATE`
+// failingNow is the condition that a success ends a row of failures of l.
+const failingNow = `(l.failing_since IS NOT NULL OR l.failures <> 0)`
 
-// lockDeliveries locks in the order given.
-const lockDeliveries = `SELECT FROM unnest($1::bigint[], $2::bigint[], $3::int[]) AS s(event, endpoint, round)
+// lockOther locks what settlements may change, as far as nobody else holds it, and
+// leaves word to settleOther in two settings of the transaction: of which settlements,
+// by their ord, it has all that is needed, and which endpoints it has. $5 are those that
+// will change for certain. The row of an endpoint that a success merely confirms is not
+// needed.
+const lockOther = `WITH l AS MATERIALIZED (
+	SELECT l.endpoint FROM hookpost.lane l WHERE l.endpoint = ANY ($2::bigint[]) AND (l.endpoint = ANY ($5::bigint[]) OR ` + unhealthy + `)
+	ORDER BY l.endpoint FOR UPDATE SKIP LOCKED
+), d AS MATERIALIZED (
+	SELECT s.ord, s.endpoint FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[]) AS s(event, endpoint, round, ord)
 	CROSS JOIN LATERAL (SELECT FROM hookpost.delivery d WHERE d.event = s.event AND d.endpoint = s.endpoint AND d.round = s.round
-	LIMIT 1 FOR UPDATE) d`
+		LIMIT 1 FOR UPDATE SKIP LOCKED) d
+)
+SELECT set_config('hookpost_settle.lanes', ARRAY(SELECT l.endpoint FROM l)::text, true),
+	set_config('hookpost_settle.ords', ARRAY(SELECT d.ord FROM d WHERE d.endpoint = ANY (ARRAY(SELECT l.endpoint FROM l))
+		OR NOT (d.endpoint = ANY ($5::bigint[]) OR coalesce((SELECT ` + failingNow + ` FROM hookpost.lane l WHERE l.endpoint = d.endpoint), false)))::text, true)`
 
 // replaceUnknown lets a report take the place of an attempt that was unknown, and
 // of no other.
@@ -40,17 +50,22 @@ const settlePlain = `WITH u AS (
 	RETURNING s.k, d.endpoint
 ), l AS MATERIALIZED (
 	SELECT l.endpoint, l.failing_since FROM hookpost.lane l
-	WHERE l.endpoint = ANY (ARRAY(SELECT u.endpoint FROM u WHERE NOT ($10::boolean[])[u.k])) AND ` + unhealthy + `
+	WHERE l.endpoint = ANY (ARRAY(SELECT u.endpoint FROM u WHERE NOT ($10::boolean[])[u.k])) AND ` + failingNow + `
 	ORDER BY l.endpoint FOR UPDATE
+), m AS MATERIALIZED (
+	SELECT l.endpoint FROM hookpost.lane l
+	WHERE l.endpoint = ANY (ARRAY(SELECT u.endpoint FROM u WHERE NOT ($10::boolean[])[u.k])) AND NOT ` + failingNow + ` AND ` + unhealthy + `
+	ORDER BY l.endpoint FOR UPDATE SKIP LOCKED
 ), h AS (
 	UPDATE hookpost.lane SET failing_since = NULL, failures = 0, last_success = statement_timestamp()
-	FROM l WHERE lane.endpoint = l.endpoint
+	WHERE lane.endpoint = ANY (ARRAY(SELECT l.endpoint FROM l UNION ALL SELECT m.endpoint FROM m))
 )
 SELECT u.k, l.failing_since
 FROM u LEFT JOIN (SELECT * FROM l WHERE l.failing_since IS NOT NULL) l ON l.endpoint = u.endpoint`
 
 // settleOther decides by the rules of [store.Queue] what becomes of settlements of
-// any kind, and applies it. All rows it changes are locked.
+// any kind, and applies it. All rows it changes were locked by lockOther; of what that
+// could not lock it says that it is busy.
 //
 // In k, fresh says that a report is new and stands that the lease does. What
 // happens to the delivery is act: 0 nothing, 1 success, 2 counted failure, 3 the
@@ -60,6 +75,7 @@ const settleOther = `WITH s AS MATERIALIZED (
 		$9::bigint[], $10::bigint[], $11::int[], $12::text[], $13::text[], $14::text[], $15::bytea[], $16::bytea[],
 		$17::bigint[], $18::bigint[], $19::text[], $20::boolean[])
 		AS s(event, endpoint, round, ord, token, verdict, n, outcome, ago, took, status, url, class, error, header, body, delay, hold, reason, quiet)
+	WHERE s.ord = ANY (current_setting('hookpost_settle.ords')::int[])
 ), k AS MATERIALIZED (
 	SELECT s.*, d.state, d.attempts, d.leased_at, coalesce(l.state, 3) AS lane, l.failing_since, l.last_failure, x.fresh, x.stands,
 		(SELECT e.erased_at IS NOT NULL FROM hookpost.event e WHERE e.num = s.event) AS erased,
@@ -69,7 +85,8 @@ const settleOther = `WITH s AS MATERIALIZED (
 	FROM s
 	CROSS JOIN LATERAL (SELECT d.state, d.token, d.attempts, d.leased_at, d.success_at FROM hookpost.delivery d
 		WHERE d.event = s.event AND d.endpoint = s.endpoint AND d.round = s.round LIMIT 1) d
-	LEFT JOIN LATERAL (SELECT l.state, l.failing_since, l.last_failure FROM hookpost.lane l WHERE l.endpoint = s.endpoint LIMIT 1) l ON true
+	LEFT JOIN LATERAL (SELECT l.state, CASE WHEN l.endpoint = ANY (current_setting('hookpost_settle.lanes')::bigint[]) THEN l.failing_since END AS failing_since,
+		l.last_failure FROM hookpost.lane l WHERE l.endpoint = s.endpoint LIMIT 1) l ON true
 	CROSS JOIN LATERAL (SELECT s.n = 0 AND d.state = 2 AND d.token = s.token AS stands,
 		s.n > 0 AND coalesce((SELECT a.outcome FROM hookpost.attempt a WHERE a.event = s.event AND a.endpoint = s.endpoint
 			AND a.round = s.round AND a.n = s.n), CASE WHEN d.success_at IS NULL OR d.attempts <> s.n THEN 3 END, 1) = 3 AS fresh) x
@@ -109,8 +126,13 @@ const settleOther = `WITH s AS MATERIALIZED (
 		last_failure = CASE WHEN w.failed THEN statement_timestamp() ELSE l.last_failure END,
 		last_success = CASE WHEN w.won >= 0 THEN statement_timestamp() ELSE l.last_success END,
 		hold_until = CASE WHEN w.hold > 0 THEN greatest(l.hold_until, statement_timestamp() + w.hold * interval '1 microsecond') ELSE l.hold_until END
-	FROM w WHERE l.endpoint = w.endpoint AND (w.failed OR w.hold > 0 OR w.won >= 0 AND ` + unhealthy + `)
+	FROM w WHERE l.endpoint = w.endpoint AND l.endpoint = ANY (current_setting('hookpost_settle.lanes')::bigint[]) AND (w.failed OR w.hold > 0 OR w.won >= 0 AND ` + unhealthy + `)
 )
-SELECT k.ord, k.act BETWEEN 1 AND 3, coalesce(u.state, k.state), k.lane, k.fresh AND NOT k.quiet, k.fresh OR k.stands,
+SELECT k.ord, false, k.act BETWEEN 1 AND 3, coalesce(u.state, k.state), k.lane, k.fresh AND NOT k.quiet, k.fresh OR k.stands,
 	k.failing_since, k.last_failure, statement_timestamp()
-FROM k LEFT JOIN u ON u.ord = k.ord`
+FROM k LEFT JOIN u ON u.ord = k.ord
+UNION ALL
+SELECT b.ord, true, false, 0, 1, false, false, NULL, NULL, statement_timestamp()
+FROM unnest($1::bigint[], $2::bigint[], $3::int[], $4::int[]) AS b(event, endpoint, round, ord)
+WHERE b.ord <> ALL (current_setting('hookpost_settle.ords')::int[]) AND EXISTS (SELECT FROM hookpost.delivery d
+	WHERE d.event = b.event AND d.endpoint = b.endpoint AND d.round = b.round)`

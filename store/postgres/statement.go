@@ -16,10 +16,15 @@ import (
 // the application's transaction.
 type statements struct {
 	replacer *strings.Replacer
+	mark     string   // in front of each
 	done     sync.Map // text to text
 }
 
-func newStatements(schema, shift string) *statements {
+// ownMark begins the statements of the store's own transactions, by which they can be
+// told from the application's in pg_stat_activity.
+const ownMark = "/*hookpost*/ "
+
+func newStatements(schema, shift, mark string) *statements {
 	name := pgx.Identifier{schema}.Sanitize()
 	literal := "'" + strings.ReplaceAll(name+".event_num", "'", "''") + "'"
 	pairs := []string{"'hookpost.event_num'", literal, "hookpost.", name + "."}
@@ -27,7 +32,7 @@ func newStatements(schema, shift string) *statements {
 		pairs = append(pairs, "statement_timestamp()", "(statement_timestamp() + "+shift+")",
 			"clock_timestamp()", "(clock_timestamp() + "+shift+")")
 	}
-	return &statements{replacer: strings.NewReplacer(pairs...)}
+	return &statements{replacer: strings.NewReplacer(pairs...), mark: mark}
 }
 
 // of returns the statement for a text. The texts are few: those of the log differ
@@ -36,7 +41,7 @@ func (s *statements) of(text string) string {
 	if v, ok := s.done.Load(text); ok {
 		return v.(string)
 	}
-	v := s.replacer.Replace(text)
+	v := s.mark + s.replacer.Replace(text)
 	s.done.Store(text, v)
 	return v
 }
@@ -55,6 +60,9 @@ const (
 
 	// A page comes in order from an index; more of it than needed is never sorted.
 	settingsRead = settingsIndex + `, set_config('enable_sort', 'off', true)`
+
+	// What others hold is left for a later commit.
+	settingsSettle = settingsIndex + `, set_config('lock_timeout', '100ms', true)`
 
 	settingsWrite = settingsIndex + `, set_config('lock_timeout', '5s', true)`
 )

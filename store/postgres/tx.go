@@ -30,7 +30,7 @@ import (
 func (s *Store) Tx(tx pgx.Tx) store.Tx {
 	t := &storeTx{store: s}
 	if tx != nil {
-		t.q = pgxQuerier{s.text, tx}
+		t.q = pgxQuerier{s.inTx, tx}
 	}
 	return t
 }
@@ -50,7 +50,7 @@ func (s *Store) SQLTx(tx interface {
 ) store.Tx {
 	t := &storeTx{store: s, wrong: wrongKind(tx)}
 	if v := reflect.ValueOf(tx); tx != nil && (v.Kind() != reflect.Pointer || !v.IsNil()) {
-		t.q = sqlQuerier{s.text, tx}
+		t.q = sqlQuerier{s.inTx, tx}
 	}
 	return t
 }

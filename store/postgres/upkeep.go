@@ -47,6 +47,16 @@ func (s *Store) Promote(ctx context.Context, limit int) (store.Promoted, error) 
 	return out, nil
 }
 
+// stuckAfter is how long a session may wait for the rest of what it was sent.
+const stuckAfter = 10 * time.Second
+
+// endStuck ends sessions of this role that have waited for $1 seconds in the middle of
+// a pipeline of a store's, since its machine died or froze and nobody has told them. They
+// hold what they have locked, and the server itself limits only waits between requests.
+const endStuck = `SELECT count(pg_terminate_backend(a.pid)) FROM pg_stat_activity a
+	WHERE a.datname = current_database() AND a.usename = current_user AND a.state = 'active' AND a.wait_event = 'ClientRead'
+	AND a.query LIKE '` + ownMark + `%' AND a.query_start < now() - $1::int * interval '1 second'`
+
 const takeOverText = `WITH u AS (
 	UPDATE hookpost.delivery SET state = 1, unknown = unknown + 1, owner = NULL, lease_until = NULL, due_at = statement_timestamp()
 	WHERE ctid = ANY (ARRAY(SELECT ctid FROM hookpost.delivery
@@ -67,6 +77,7 @@ func (s *Store) TakeOver(ctx context.Context, limit int) (n int, err error) {
 	from := s.leases.begin(time.Now())
 	var now time.Time
 	err = s.pipeline(ctx, settingsWrite, func(b *batch) {
+		b.add(endStuck, []any{int(stuckAfter.Seconds())}, func(scanner) error { return nil })
 		b.add(takeOverText, []any{limit, from}, func(scan scanner) error { return scan(&now, &n) })
 	})
 	if err != nil {
