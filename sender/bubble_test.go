@@ -230,6 +230,7 @@ type brokenStore struct {
 	before, after func(ctx context.Context, method string) error
 	// settle and enqueue, if set, see what is stored.
 	settle  func([]store.Settlement) error
+	busy    func(store.Settlement) bool // what others hold
 	enqueue func(store.EnqueueParams) error
 }
 
@@ -286,7 +287,23 @@ func (s *brokenStore) Settle(ctx context.Context, list []store.Settlement) ([]st
 				return nil, err
 			}
 		}
-		return s.Store.Settle(ctx, list)
+		if s.busy == nil {
+			return s.Store.Settle(ctx, list)
+		}
+		free := slices.DeleteFunc(slices.Clone(list), s.busy)
+		done, err := s.Store.Settle(ctx, free)
+		if err != nil {
+			return nil, err
+		}
+		out := make([]store.Settled, len(list))
+		for i := range list {
+			if s.busy(list[i]) {
+				out[i].Busy = true
+			} else {
+				out[i], done = done[0], done[1:]
+			}
+		}
+		return out, nil
 	})
 }
 

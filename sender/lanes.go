@@ -58,6 +58,8 @@ type lane struct {
 	until    time.Time // nothing is handed off before: on hold, or its secrets can't be opened
 	blocked  time.Time // nothing is claimed before
 	used     time.Time
+	parked   int  // results that could not be recorded yet
+	held     int  // those of them whose rows somebody holds
 	first    *job // attempts under way, oldest first
 	last     *job
 }
@@ -112,10 +114,13 @@ func (l *lanes) give(la *lane, now time.Time) {
 // roomLeft is how many more attempts the endpoint may have under way.
 func (l *lanes) roomLeft(la *lane) int {
 	room := la.room
-	if !la.proven && l.wary() {
+	switch {
+	case la.held > 0: // one more result would not be recorded either
+		return 0
+	case !la.proven && l.wary():
 		room = 1
 	}
-	return max(0, room-la.inFlight)
+	return max(0, room-la.inFlight-la.parked)
 }
 
 // wary reports whether unknown endpoints have to prove themselves with one attempt.
@@ -127,7 +132,7 @@ func (l *lanes) quarter() int { return max(1, l.slots/4) }
 // too much. Of those that are only slow some are remembered and not all: what is
 // kept is bounded by the slots.
 func (l *lanes) matters(la *lane, now time.Time) bool {
-	return la.inFlight > 0 || now.Before(la.blocked) ||
+	return la.inFlight > 0 || la.parked > 0 || now.Before(la.blocked) ||
 		(la.sluggish || la.room < l.defaultRoom()) && len(l.busy) <= 2*l.slots
 }
 
@@ -370,6 +375,37 @@ func (l *lanes) release(j *job) {
 	}
 }
 
+// park notes that a result of the endpoint can't be recorded yet. It counts as an attempt
+// under way, so that an endpoint with many does not come to hold all slots.
+func (l *lanes) park(endpoint int64, held bool, now time.Time) {
+	l.mu.Lock()
+	la := l.lane(endpoint, now)
+	la.parked++
+	if held {
+		la.held++
+	}
+	l.busy[endpoint] = la
+	l.mu.Unlock()
+}
+
+// unpark notes that it is recorded.
+func (l *lanes) unpark(endpoint int64, held bool, now time.Time) {
+	l.mu.Lock()
+	la := l.lane(endpoint, now)
+	la.parked--
+	if held {
+		la.held--
+	}
+	if !l.matters(la, now) {
+		delete(l.busy, endpoint)
+	}
+	wake := la.backlog
+	l.mu.Unlock()
+	if wake {
+		l.signal()
+	}
+}
+
 // block keeps an endpoint from being sent to for d, and its room starts at 1
 // afterwards. With d 0 it ends a block instead.
 func (l *lanes) block(endpoint int64, d time.Duration, now time.Time) {
@@ -408,7 +444,7 @@ func (l *lanes) forget(now time.Time) {
 		if !l.matters(la, now) {
 			delete(l.busy, num)
 		}
-		if la.inFlight == 0 && !la.backlog && now.Sub(la.used) > laneMemory && now.After(la.until) {
+		if la.inFlight == 0 && la.parked == 0 && !la.backlog && now.Sub(la.used) > laneMemory && now.After(la.until) {
 			delete(l.busy, num)
 			delete(l.byEndpoint, num)
 		}

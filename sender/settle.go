@@ -14,9 +14,10 @@ import (
 
 const (
 	settleBatch    = 256
-	settleAttempts = 3 // of a whole batch, before its members are tried alone
+	settleAttempts = 3 // of a whole batch, before its members are parked
 	settlePause    = 50 * time.Millisecond
-	settleAgain    = time.Second // before what failed alone, too, is tried again
+	settleAgain    = time.Second            // before what is parked is tried again
+	settleBusy     = 100 * time.Millisecond // the same, if what it needs was only held by somebody
 	// settleAlone is how many members fail alone before the others are spared it.
 	settleAlone = 3
 	// settleTimeout ends a call of a store that hangs. Its reports are repeated.
@@ -28,27 +29,27 @@ const (
 // settler records results. Those that arrive while a commit is under way share the
 // next. A slot is freed only after its result is committed: a store that is away
 // stops the Sender and loses nothing.
+//
+// Results that can't be recorded are parked, and recorded beside the others, which
+// they must not hold up; so are those that disable an endpoint, which takes longer.
 type settler struct {
-	s *Sender
-
-	mu      sync.Mutex // run alone changes what is below pending
-	pending []report
-	taken   []report // being recorded
-	parked  []report // could not be recorded
-
-	kick chan struct{}
+	s    *Sender
 	open atomic.Int64 // reports that are not recorded yet
 
-	// Of run alone.
-	within *deadline
-	seen   map[store.DeliveryID]struct{}
-	again  time.Time // when what is parked is tried again
+	mu      sync.Mutex
+	pending []report
+	parked  []report
+	again   time.Time // when what is parked is tried again
+
+	kick, kickParked chan struct{}
+	first, beside    recorder
 }
 
 type report struct {
 	job              *job
 	store.Settlement           // as of known
 	known            time.Time // when it was handed over
+	parked, held     bool      // has been parked; because somebody held what it needs
 }
 
 // at returns the settlement with its durations as of now: Ago counts back to when the
@@ -61,7 +62,9 @@ func (r *report) at(now time.Time) store.Settlement {
 }
 
 func newSettler(s *Sender) *settler {
-	return &settler{s: s, kick: make(chan struct{}, 1), seen: make(map[store.DeliveryID]struct{}, settleBatch)}
+	t := &settler{s: s, kick: make(chan struct{}, 1), kickParked: make(chan struct{}, 1)}
+	t.first, t.beside = newRecorder(t), newRecorder(t)
+	return t
 }
 
 // put hands over the result of a job.
@@ -70,23 +73,57 @@ func (t *settler) put(j *job, s store.Settlement) {
 	if s.Attempt != nil {
 		s.Attempt.N = j.Attempt
 	}
-	now := time.Now()
+	r := report{job: j, Settlement: s, known: time.Now()}
 	t.open.Add(1)
+	if s.DisableVersion != 0 {
+		t.park([]report{r}, 0)
+		return
+	}
 	t.mu.Lock()
-	t.pending = append(t.pending, report{job: j, Settlement: s, known: now})
+	t.pending = append(t.pending, r)
 	t.mu.Unlock()
+	signal(t.kick)
+}
+
+// signal makes sure that a channel of one element has it.
+func signal(c chan struct{}) {
 	select {
-	case t.kick <- struct{}{}:
+	case c <- struct{}{}:
 	default:
 	}
+}
+
+// park has reports tried again after a pause.
+func (t *settler) park(reports []report, pause time.Duration) {
+	if len(reports) == 0 {
+		return
+	}
+	for i := range reports {
+		if r := &reports[i]; !r.parked {
+			r.parked = true
+			t.s.lanes.park(r.ID.Endpoint, r.held, time.Now())
+		}
+	}
+	again := time.Now().Add(pause)
+	t.mu.Lock()
+	if len(t.parked) == 0 || again.Before(t.again) {
+		t.again = again
+	}
+	t.parked = append(t.parked, reports...)
+	t.mu.Unlock()
+	signal(t.kickParked)
 }
 
 // holds reports whether a result of the delivery waits to be recorded.
 func (t *settler) holds(id store.DeliveryID) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	of := func(r report) bool { return r.ID == id }
-	return slices.ContainsFunc(t.pending, of) || slices.ContainsFunc(t.taken, of) || slices.ContainsFunc(t.parked, of)
+	for _, list := range [][]report{t.pending, t.parked, t.first.taken, t.beside.taken} {
+		if slices.ContainsFunc(list, func(r report) bool { return r.ID == id }) {
+			return true
+		}
+	}
+	return false
 }
 
 // flush waits until all reports are recorded, for at most so long.
@@ -98,141 +135,163 @@ func (t *settler) flush(limit time.Duration) {
 	}
 }
 
-// next takes a batch of what is pending: each delivery once, later reports of the
-// same one wait. The batch before is over with, and its memory used again.
-func (t *settler) next(batch []report) []report {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	clear(batch)
-	t.taken, t.pending = t.pick(batch[:0], t.pending)
-	return t.taken
-}
-
-// pick moves reports into a batch, each delivery once, and returns it and what is
-// left.
-func (t *settler) pick(batch, from []report) (_, left []report) {
-	clear(t.seen)
-	left = from[:0]
-	for _, r := range from {
-		if _, twice := t.seen[r.ID]; twice || len(batch) == settleBatch {
-			left = append(left, r)
-			continue
-		}
-		t.seen[r.ID] = struct{}{}
-		batch = append(batch, r)
-	}
-	clear(from[len(left):])
-	return batch, left
-}
-
 // run records results until ctx ends.
 func (t *settler) run(ctx context.Context) {
-	t.within = newDeadline(ctx)
-	defer func() { t.within.end(nil) }()
-	var batch []report
+	var beside sync.WaitGroup
+	defer beside.Wait()
+	beside.Go(func() { t.runParked(ctx) })
+	t.first.begin(ctx)
+	defer t.first.end()
 	for ctx.Err() == nil {
-		if len(t.parked) > 0 && !time.Now().Before(t.again) {
-			t.recordParked(ctx)
-		}
-		if batch = t.next(batch); len(batch) == 0 {
-			var again <-chan time.Time
-			if len(t.parked) > 0 {
-				again = time.After(time.Until(t.again))
-			}
+		if len(t.first.take(&t.pending)) == 0 {
 			select {
 			case <-t.kick:
+			case <-ctx.Done():
+			}
+			continue
+		}
+		for try := 1; !t.first.commit(ctx, t.first.taken); try++ {
+			if try == settleAttempts || sleep(ctx, settlePause) != nil {
+				t.park(t.first.taken, 0)
+				break
+			}
+		}
+	}
+}
+
+// runParked records what is parked until ctx ends. A batch that fails may do so for one
+// of its members: they are tried alone.
+func (t *settler) runParked(ctx context.Context) {
+	t.beside.begin(ctx)
+	defer t.beside.end()
+	for ctx.Err() == nil {
+		t.mu.Lock()
+		some, pause := len(t.parked) > 0, time.Until(t.again)
+		t.mu.Unlock()
+		if !some || pause > 0 {
+			var again <-chan time.Time
+			if some {
+				again = time.After(pause)
+			}
+			select {
+			case <-t.kickParked:
 			case <-again:
 			case <-ctx.Done():
 			}
 			continue
 		}
-		t.record(ctx, batch)
-	}
-}
-
-// record commits a batch. If it keeps failing its members are tried alone, and what
-// can't be stored even so is parked, so that it holds up nobody.
-func (t *settler) record(ctx context.Context, batch []report) {
-	for range settleAttempts {
-		if t.commit(ctx, batch) {
-			return
+		batch := t.beside.take(&t.parked)
+		if !t.beside.commit(ctx, batch) {
+			t.park(t.beside.alone(ctx, batch), settleAgain)
 		}
-		select {
-		case <-time.After(settlePause):
-		case <-ctx.Done():
-			return
+		t.beside.drop()
+	}
+}
+
+// recorder makes the calls that record results, one after the other.
+type recorder struct {
+	t      *settler
+	within *deadline
+	seen   map[store.DeliveryID]struct{}
+	taken  []report // being recorded; guarded by t.mu
+}
+
+func newRecorder(t *settler) recorder {
+	return recorder{t: t, seen: make(map[store.DeliveryID]struct{}, settleBatch)}
+}
+
+func (w *recorder) begin(ctx context.Context) { w.within = newDeadline(ctx) }
+
+func (w *recorder) end() { w.within.end(nil) }
+
+// take moves a batch out of a list: each delivery once, later reports of the same one
+// wait.
+func (w *recorder) take(list *[]report) []report {
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	clear(w.taken) // it is over with
+	clear(w.seen)
+	batch, left := w.taken[:0], (*list)[:0]
+	for _, r := range *list {
+		if _, twice := w.seen[r.ID]; twice || len(batch) == settleBatch {
+			left = append(left, r)
+			continue
 		}
+		w.seen[r.ID] = struct{}{}
+		batch = append(batch, r)
 	}
-	t.park(t.alone(ctx, batch))
+	clear((*list)[len(left):])
+	w.taken, *list = batch, left
+	return batch
 }
 
-// recordParked tries the reports again that could not be recorded.
-func (t *settler) recordParked(ctx context.Context) {
-	t.mu.Lock()
-	t.taken, t.parked = t.pick(nil, t.parked)
-	batch := t.taken
-	t.mu.Unlock()
-	if !t.commit(ctx, batch) {
-		t.park(t.alone(ctx, batch))
-	}
-}
-
-func (t *settler) park(left []report) {
-	t.mu.Lock()
-	t.parked = append(t.parked, left...)
-	t.mu.Unlock()
-	t.again = time.Now().Add(settleAgain)
+// drop forgets the batch that is over with.
+func (w *recorder) drop() {
+	w.t.mu.Lock()
+	defer w.t.mu.Unlock()
+	clear(w.taken)
+	w.taken = w.taken[:0]
 }
 
 // alone tries each member of a batch by itself and returns those that are left. If
 // the first few fail the store is taken to be what is wrong.
-func (t *settler) alone(ctx context.Context, batch []report) []report {
+func (w *recorder) alone(ctx context.Context, batch []report) []report {
 	var left []report
 	for i := range batch {
 		if len(left) == settleAlone && i == len(left) || ctx.Err() != nil {
 			// The others first the next time.
 			return append(slices.Clone(batch[i:]), left...)
 		}
-		if !t.commit(ctx, batch[i:i+1]) {
+		if !w.commit(ctx, batch[i:i+1]) {
 			left = append(left, batch[i])
 		}
 	}
 	return left
 }
 
-// commit records a batch in one commit, and reports whether that is over with.
-func (t *settler) commit(ctx context.Context, batch []report) bool {
+// commit records a batch in one commit, and reports whether that is over with. What
+// was busy is parked.
+func (w *recorder) commit(ctx context.Context, batch []report) bool {
+	s := w.t.s
 	settlements := make([]store.Settlement, len(batch))
 	began := time.Now()
 	for i := range batch {
 		settlements[i] = batch[i].at(began)
 	}
-	t.within.start(settleTimeout)
-	results, err := t.s.st.Settle(t.within.ctx, settlements)
-	t.within.spent = t.within.spent || err != nil
-	t.within = t.within.next(ctx)
+	w.within.start(settleTimeout)
+	results, err := s.st.Settle(w.within.ctx, settlements)
+	w.within.spent = w.within.spent || err != nil
+	w.within = w.within.next(ctx)
 	if err == nil && len(results) != len(batch) {
 		err = fmt.Errorf("sender: the store gave %d results for %d reports", len(results), len(batch))
 	}
-	t.s.observe.settled(began, len(batch), err)
+	s.observe.settled(began, len(batch), err)
 	switch {
 	case errors.Is(err, store.ErrClosed):
-		t.s.trouble.report("hookpost: the store was closed before results were recorded", err)
+		s.trouble.report("hookpost: the store was closed before results were recorded", err)
 		results = make([]store.Settled, len(batch))
 	case errors.Is(err, store.ErrInvalid) && len(batch) == 1:
 		// It never will be recorded. The lease ends without a report.
-		t.s.log.Error("hookpost: the store refuses a result", "event", batch[0].job.EventID, "error", err)
+		s.log.Error("hookpost: the store refuses a result", "event", batch[0].job.EventID, "error", err)
 		results = make([]store.Settled, 1)
 	case err != nil:
 		if ctx.Err() == nil {
-			t.s.trouble.report("hookpost: results can't be recorded; sending waits", err)
+			s.trouble.report("hookpost: results can't be recorded; sending waits", err)
 		}
 		return false
 	}
+	var busy []report
 	for i := range batch {
-		t.s.settled(&batch[i], results[i])
+		if results[i].Busy {
+			r := batch[i]
+			r.held = r.held || !r.parked
+			busy = append(busy, r)
+			continue
+		}
+		s.settled(&batch[i], results[i])
+		w.t.open.Add(-1)
 	}
-	t.open.Add(-int64(len(batch)))
+	w.t.park(busy, settleBusy)
 	return true
 }
 
@@ -250,6 +309,9 @@ func (s *Sender) settled(r *report, done store.Settled) {
 	}
 	if done.Recovered && s.clock.at(time.Now()).Sub(done.FailingSince) >= recoveredAfter {
 		s.recovered(r.job, done.FailingSince)
+	}
+	if r.parked {
+		s.lanes.unpark(r.ID.Endpoint, r.held, time.Now())
 	}
 	s.lanes.release(r.job)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/hookpost/hookpost/store/postgres"
 )
 
-// What a statement waited for it sees, whatever isolation the database or the role
+// What was in a statement's way it sees, whatever isolation the database or the role
 // gives transactions by default.
 func TestDefaultIsolation(t *testing.T) {
 	for _, level := range []string{"repeatable read", "serializable"} {
@@ -34,14 +34,13 @@ func TestDefaultIsolation(t *testing.T) {
 			tx := begin(t, pool, pgx.ReadCommitted)
 			_, err = tx.Exec(t.Context(), "UPDATE "+opts.Schema+".delivery SET reason = 'seen'")
 			require.NoError(t, err)
-			done := make(chan error, 1)
-			go func() {
-				_, err := st.Settle(t.Context(), []store.Settlement{success(c.Deliveries[0]), retry})
-				done <- err
-			}()
-			waiting(t, t.Name())
+			reports := []store.Settlement{success(c.Deliveries[0]), retry}
+			out, err := st.Settle(t.Context(), reports)
+			require.NoError(t, err)
+			require.Equal(t, []store.Settled{{Busy: true}, {Busy: true}}, out)
 			require.NoError(t, tx.Commit(t.Context()))
-			require.NoError(t, <-done)
+			_, err = st.Settle(t.Context(), reports)
+			require.NoError(t, err)
 			ds, err := st.Deliveries(t.Context(), scope, store.DeliveryQuery{})
 			require.NoError(t, err)
 			require.Equal(t, 1, ds[0].Failures)
@@ -101,19 +100,28 @@ func TestSettlesDoNotDeadlock(t *testing.T) {
 					batch = append(batch, s)
 				}
 				random.Shuffle(len(batch), func(a, b int) { batch[a], batch[b] = batch[b], batch[a] })
-				out, err := stores[i%2].Settle(t.Context(), batch)
-				if err != nil {
-					t.Errorf("Settle: %v", err)
-					return
-				}
-				mu.Lock()
-				for k, r := range out {
-					if !r.Accepted {
-						t.Errorf("settlement of %v was not accepted", batch[k].ID)
+				for len(batch) > 0 {
+					out, err := stores[i%2].Settle(t.Context(), batch)
+					if err != nil {
+						t.Errorf("Settle: %v", err)
+						return
 					}
-					settled[batch[k].ID]++
+					var busy []store.Settlement
+					mu.Lock()
+					for k, r := range out {
+						switch {
+						case r.Busy:
+							busy = append(busy, batch[k])
+						case !r.Accepted:
+							t.Errorf("settlement of %v was not accepted", batch[k].ID)
+							fallthrough
+						default:
+							settled[batch[k].ID]++
+						}
+					}
+					mu.Unlock()
+					batch = busy
 				}
-				mu.Unlock()
 			}
 		})
 	}

@@ -407,9 +407,9 @@ func eraseRaces(w *world) {
 				case 2:
 					_, err = st.BackFill(w.ctx(), w.scope, eps[3].ID, []int64{num})
 				case 3:
-					_, err = st.Settle(w.ctx(), []store.Settlement{answered(failure(cs[0], 0))})
+					_, err = settleAll(w.ctx(), st, []store.Settlement{answered(failure(cs[0], 0))})
 				case 4:
-					_, err = st.Settle(w.ctx(), []store.Settlement{answered(exhaust(cs[1]))})
+					_, err = settleAll(w.ctx(), st, []store.Settlement{answered(exhaust(cs[1]))})
 				case 5:
 					taken, err = st.Claim(w.ctx(), claimParams())
 				}

@@ -97,7 +97,7 @@ func healthRaces(w *world) {
 				s.Hold = time.Duration(i+1) * time.Minute
 				batch = append(batch, s)
 			}
-			if _, err := busy(func() ([]store.Settled, error) { return stores[i%2].Settle(w.ctx(), batch) }); err != nil {
+			if _, err := settleAll(w.ctx(), stores[i%2], batch); err != nil {
 				w.Errorf("Settle beside others: %v", err)
 			}
 		})

@@ -141,7 +141,7 @@ func oneLiveLease(w *world) {
 				// The others keep their lease until it expires.
 			}
 			if len(ss) > 0 {
-				if _, err := busy(func() ([]store.Settled, error) { return st.Settle(w.ctx(), ss) }); err != nil {
+				if _, err := settleAll(w.ctx(), st, ss); err != nil {
 					w.Errorf("Settle: %v", err)
 					return
 				}

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"context"
+	"fmt"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -77,6 +79,43 @@ func (w *world) settle(ss ...store.Settlement) []store.Settled {
 		w.Fatalf("Settle of %d returned %d results, want one per settlement in order", len(ss), len(got))
 	}
 	return got
+}
+
+// settleAll reports until nothing is busy, which is what a sender does. It is for
+// reports that race with others on purpose.
+func settleAll(ctx context.Context, st store.Store, ss []store.Settlement) ([]store.Settled, error) {
+	out := make([]store.Settled, len(ss))
+	open := make([]int, len(ss))
+	for i := range ss {
+		open[i] = i
+	}
+	for try := 0; ; try++ {
+		var batch []store.Settlement
+		for _, i := range open {
+			batch = append(batch, ss[i])
+		}
+		got, err := busy(func() ([]store.Settled, error) { return st.Settle(ctx, batch) })
+		if err != nil {
+			return nil, err
+		}
+		if len(got) != len(batch) {
+			return nil, fmt.Errorf("settling %d returned %d results", len(batch), len(got))
+		}
+		var again []int
+		for k, i := range open {
+			if out[i] = got[k]; got[k].Busy {
+				again = append(again, i)
+			}
+		}
+		if open = again; len(open) == 0 {
+			break
+		}
+		if try == 10_000 {
+			return nil, fmt.Errorf("%d settlements are busy for ever", len(open))
+		}
+		time.Sleep(time.Millisecond) // what holds them ends by itself
+	}
+	return out, nil
 }
 
 // success reports the claim's attempt as delivered.

@@ -353,7 +353,7 @@ func pruneRaces(w *world) {
 				case 2:
 					n, err = st.BackFill(w.ctx(), w.scope, eps[2].ID, []int64{num})
 				case 3:
-					_, err = st.Settle(w.ctx(), []store.Settlement{success(first)})
+					_, err = settleAll(w.ctx(), st, []store.Settlement{success(first)})
 				}
 				return n, err
 			})

@@ -20,7 +20,7 @@ func disablesRace(w *world) {
 		var sErr, uErr error
 		parallel(2, func(i int) {
 			if i == 0 {
-				settled, sErr = busy(func() ([]store.Settled, error) { return w.st.Settle(w.ctx(), []store.Settlement{gone(c)}) })
+				settled, sErr = settleAll(w.ctx(), w.st, []store.Settlement{gone(c)})
 			} else {
 				_, uErr = busy(func() (store.Endpoint, error) {
 					return other.UpdateEndpoint(w.ctx(), edit, store.ChangeParams{Action: store.Edited})
@@ -64,7 +64,7 @@ func settleRaces(w *world) {
 	results := [4][]store.Settled{}
 	errs := [4]error{}
 	parallel(4, func(i int) {
-		results[i], errs[i] = busy(func() ([]store.Settled, error) { return stores[i%2].Settle(w.ctx(), batches[i]) })
+		results[i], errs[i] = settleAll(w.ctx(), stores[i%2], batches[i])
 	})
 	for _, err := range errs {
 		w.must(err, "Settle beside others")
@@ -118,7 +118,7 @@ func settleBesideUpkeep(w *world) {
 			_, err := busy(func() (n int, err error) {
 				switch i {
 				case 0, 1: // sent twice at once
-					results[i], err = st.Settle(w.ctx(), batch)
+					results[i], err = settleAll(w.ctx(), st, batch)
 				case 2:
 					n, err = st.TakeOver(w.ctx(), many)
 				case 3:
