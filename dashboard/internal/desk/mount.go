@@ -44,6 +44,11 @@ func MountOf(r *http.Request, own func(segment string) bool) Mount {
 	if !known {
 		return m
 	}
+	// A router in a router tells the pattern of what was asked for, or of the rest.
+	if prefix, ok := matched(pattern, m.asked); ok && len(prefix) > len(stripped) {
+		m.Wrong, m.prefix = true, prefix
+		return m
+	}
 	if prefix, ok := matched(pattern, m.path); ok && !endsWith(stripped, pattern) {
 		m.Wrong, m.prefix = true, stripped+prefix
 		return m
