@@ -90,7 +90,7 @@ func (l *listener) run(ctx context.Context) error {
 	if l.forward != nil {
 		l.forward.avoid(socket.Addr())
 	}
-	server := &http.Server{Handler: http.HandlerFunc(l.serve), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute}
+	server := &http.Server{Handler: http.HandlerFunc(l.serve), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute, IdleTimeout: time.Minute}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)

@@ -100,7 +100,13 @@ func run(ctx context.Context, addr string, rate float64, out io.Writer) (err err
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	server := &http.Server{
+		Handler:           ownHost(addr, mux),
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       10 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+	}
 	stopped := make(chan error, 1)
 	go func() { stopped <- server.Serve(listener) }()
 	fmt.Fprintf(out, "dashboard  http://%s/webhooks/\nctrl-C ends it\n", listener.Addr())

@@ -47,6 +47,13 @@ func TestRun(t *testing.T) {
 		return strings.Contains(log, "checkout.session") && strings.Contains(page("live~corner-shop/endpoints"), "410 Gone")
 	}, 30*time.Second, 50*time.Millisecond)
 	require.Contains(t, page("test~corner-shop/endpoints"), "A laptop")
+	rebound, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
+	require.NoError(t, err)
+	rebound.Host = "rebound.example"
+	resp, err := client.Do(rebound)
+	require.NoError(t, err)
+	require.NoError(t, resp.Body.Close())
+	require.Equal(t, http.StatusForbidden, resp.StatusCode)
 	cancel()
 	require.NoError(t, <-ended)
 }

@@ -49,7 +49,9 @@ func startReceivers() *receivers {
 		}
 	})
 	mux.Handle("/moved-away", answer(http.StatusGone, ""))
-	r.server = httptest.NewServer(mux)
+	r.server = httptest.NewUnstartedServer(mux)
+	r.server.Config.ReadTimeout = 10 * time.Second
+	r.server.Start()
 	return r
 }
 

@@ -62,7 +62,7 @@ func serve(ctx context.Context, listener net.Listener, secret string, box *inbox
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /webhooks", v.Middleware(http.HandlerFunc(box.receive)))
-	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second}
+	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -48,7 +48,7 @@ func listen(ctx context.Context, hooks *sender.Sender) (*receiver, error) {
 	r := &receiver{heard: make(map[string]bool), news: make(chan struct{}, 1), served: make(chan error, 1)}
 	mux := http.NewServeMux()
 	mux.Handle("POST /webhooks", v.Middleware(http.HandlerFunc(r.receive)))
-	r.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	r.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	go func() { r.served <- r.server.Serve(listener) }()
 	return r, nil
 }

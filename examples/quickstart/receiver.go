@@ -71,7 +71,7 @@ func (r *receiver) serve(secret signing.Secret) error {
 	}
 	mux := http.NewServeMux()
 	mux.Handle("POST /webhooks", v.Middleware(http.HandlerFunc(r.receive)))
-	r.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	r.server = &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, IdleTimeout: time.Minute}
 	go func() { r.done <- r.server.Serve(r.listener) }()
 	return nil
 }
