@@ -39,7 +39,7 @@ func ExampleClient_Attempt() {
 	})
 	fmt.Println(attempt.Outcome, attempt.Status, err)
 	// Output:
-	// evt_a1b2c3d4 {"id":"evt_a1b2c3d4","type":"payment.succeeded","created_at":"2026-05-24T10:02:14Z","data":{"amount":5000,"id":"pay_xyz789"}}
+	// evt_a1b2c3d4 {"id":"evt_a1b2c3d4","type":"payment.succeeded","created_at":"2026-05-24T10:02:14.000000Z","data":{"amount":5000,"id":"pay_xyz789"}}
 	// delivered 200 <nil>
 }
 

@@ -222,6 +222,6 @@ func TestClientClock(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, testNow, attempt.StartedAt)
 	got := tr.Requests()[0]
-	require.Equal(t, `{"id":"evt_1","type":"a","created_at":"2026-05-24T10:02:14Z","data":null}`, string(got.Body))
+	require.Equal(t, `{"id":"evt_1","type":"a","created_at":"2026-05-24T10:02:14.000000Z","data":null}`, string(got.Body))
 	require.Regexp(t, `^t=1779616934,v1=[0-9a-f]{64}$`, got.Header.Get("X-Xtopay-Signature"))
 }

@@ -28,6 +28,10 @@ const (
 
 	reservedPrefix = "webhook."
 	jsonType       = "application/json"
+
+	// createdAtLayout is RFC 3339 with six fraction digits, always: some readers take
+	// one form only, and texts of one length sort as times do.
+	createdAtLayout = "2006-01-02T15:04:05.000000Z"
 )
 
 // ErrInvalidEvent says that an event is not acceptable. The error is an
@@ -55,7 +59,7 @@ func badEvent(field, format string, args ...any) error {
 // Event is something that happened, as the application reports it. It is sent as
 // the JSON object
 //
-//	{"id":"evt_…","type":"payment.succeeded","created_at":"2026-05-24T10:02:14Z","data":{…}}
+//	{"id":"evt_…","type":"payment.succeeded","created_at":"2026-05-24T10:02:14.000000Z","data":{…}}
 //
 // unless Body replaces that.
 type Event struct {
@@ -74,8 +78,8 @@ type Event struct {
 	// without escaping <, > and &. Default: null.
 	Data any
 
-	// CreatedAt is when it happened, kept to the microsecond and sent in RFC 3339,
-	// UTC. Default: now.
+	// CreatedAt is when it happened, kept to the microsecond and sent in RFC 3339, UTC,
+	// always with six fraction digits. Default: now.
 	CreatedAt time.Time
 
 	// Refs are up to 8 strings by which the delivery log finds the event and by
@@ -181,7 +185,7 @@ func appendHead(b []byte, ev *store.Event) []byte {
 	b = append(b, `","type":"`...)
 	b = append(b, ev.Type...)
 	b = append(b, `","created_at":"`...)
-	b = ev.CreatedAt.AppendFormat(b, time.RFC3339Nano)
+	b = ev.CreatedAt.AppendFormat(b, createdAtLayout)
 	return append(b, `","data":`...)
 }
 

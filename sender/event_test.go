@@ -32,27 +32,27 @@ func TestEnvelope(t *testing.T) {
 				Amount   int    `json:"amount"`
 				Currency string `json:"currency"`
 			}{"pay_xyz789", 5000, "GHS"}},
-			`{"id":"evt_a1b2c3d4","type":"payment.succeeded","created_at":"2026-05-24T10:02:14Z","data":{"id":"pay_xyz789","amount":5000,"currency":"GHS"}}`,
+			`{"id":"evt_a1b2c3d4","type":"payment.succeeded","created_at":"2026-05-24T10:02:14.000000Z","data":{"id":"pay_xyz789","amount":5000,"currency":"GHS"}}`,
 		},
 		"no HTML escaping": {
 			Event{Type: "push", Data: map[string]string{"q": "<a&b>"}},
-			`{"id":"evt_1","type":"push","created_at":"2026-05-24T10:02:14Z","data":{"q":"<a&b>"}}`,
+			`{"id":"evt_1","type":"push","created_at":"2026-05-24T10:02:14.000000Z","data":{"q":"<a&b>"}}`,
 		},
 		"bytes as they are": {
 			Event{Type: "push", Data: []byte(" {\"a\" : 1.0,\n \"b\":\"\\u003c\"} ")},
-			"{\"id\":\"evt_1\",\"type\":\"push\",\"created_at\":\"2026-05-24T10:02:14Z\",\"data\": {\"a\" : 1.0,\n \"b\":\"\\u003c\"} }",
+			"{\"id\":\"evt_1\",\"type\":\"push\",\"created_at\":\"2026-05-24T10:02:14.000000Z\",\"data\": {\"a\" : 1.0,\n \"b\":\"\\u003c\"} }",
 		},
 		"raw message as it is": {
 			Event{Type: "push", Data: json.RawMessage(`[1, 2]`)},
-			`{"id":"evt_1","type":"push","created_at":"2026-05-24T10:02:14Z","data":[1, 2]}`,
+			`{"id":"evt_1","type":"push","created_at":"2026-05-24T10:02:14.000000Z","data":[1, 2]}`,
 		},
 		"no data": {
 			Event{Type: "push"},
-			`{"id":"evt_1","type":"push","created_at":"2026-05-24T10:02:14Z","data":null}`,
+			`{"id":"evt_1","type":"push","created_at":"2026-05-24T10:02:14.000000Z","data":null}`,
 		},
 		"UTC, to the microsecond": {
 			Event{Type: "push", Data: 1, CreatedAt: time.Date(2026, 1, 1, 1, 0, 0, 120_000_999, accra)},
-			`{"id":"evt_1","type":"push","created_at":"2025-12-31T20:00:00.12Z","data":1}`,
+			`{"id":"evt_1","type":"push","created_at":"2025-12-31T20:00:00.120000Z","data":1}`,
 		},
 		"raw body": {
 			Event{Type: "push", Body: []byte("a=1&b=2"), ContentType: "application/x-www-form-urlencoded"},
@@ -75,6 +75,35 @@ func TestEnvelope(t *testing.T) {
 			}
 			require.False(t, out.CreatedAt.IsZero())
 		})
+	}
+}
+
+// Texts of one form, which sort as the times do, and are what is stored.
+func TestCreatedAtHasSixFractionDigits(t *testing.T) {
+	last := ""
+	for _, at := range []time.Time{
+		time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(1969, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
+		testNow, testNow.Add(999), testNow.Add(time.Microsecond), testNow.Add(10 * time.Microsecond), testNow.Add(100 * time.Millisecond),
+		testNow.Add(120 * time.Millisecond), testNow.Add(123_456_789), testNow.Add(time.Second),
+		time.Date(9999, 12, 31, 23, 59, 59, 999_999_999, time.UTC),
+	} {
+		for _, e := range []Event{{Type: "push", CreatedAt: at}, {Type: "push", CreatedAt: at.In(time.FixedZone("", -3600))}} {
+			out, err := e.prepare(testNow, fixedID, 0, false)
+			if err != nil { // the first one in a zone west of Greenwich has the year -1
+				require.ErrorIs(t, err, ErrInvalidEvent)
+				continue
+			}
+			var sent struct {
+				CreatedAt string `json:"created_at"`
+			}
+			require.NoError(t, json.Unmarshal(out.Body, &sent))
+			require.Regexp(t, `^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z$`, sent.CreatedAt)
+			read, err := time.Parse("2006-01-02T15:04:05.000000Z", sent.CreatedAt)
+			require.NoError(t, err)
+			require.True(t, read.Equal(out.CreatedAt), "stored as %s, sent as %s", out.CreatedAt, sent.CreatedAt)
+			require.LessOrEqual(t, last, sent.CreatedAt)
+			last = sent.CreatedAt
+		}
 	}
 }
 

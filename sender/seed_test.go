@@ -164,7 +164,7 @@ func TestPayload(t *testing.T) {
 		require.Equal(t, "https://shop.example/hook", r.URL)
 		require.Equal(t, "application/json", r.Header.Get("Content-Type"))
 		require.Regexp(t, `^hookpost/\S+$`, r.Header.Get("User-Agent"))
-		require.Equal(t, `{"id":"evt_a1b2c3d4","type":"payment.succeeded","created_at":"2026-05-24T10:02:14Z","data":`+data+`}`, string(r.Body))
+		require.Equal(t, `{"id":"evt_a1b2c3d4","type":"payment.succeeded","created_at":"2026-05-24T10:02:14.000000Z","data":`+data+`}`, string(r.Body))
 	})
 }
 

@@ -28,15 +28,15 @@ type deliveryJSON struct {
 	EndpointID string `json:"endpoint_id"`
 	State      string `json:"state"` // pending, delivered, exhausted, cancelled
 	// ReachedOnly: a test event was answered, but not with 2xx. Its state is delivered.
-	ReachedOnly bool      `json:"reached_only,omitempty"`
-	Reason      string    `json:"reason,omitempty"`
-	InFlight    bool      `json:"in_flight,omitempty"`
-	Attempts    int       `json:"attempts"`
-	LastStatus  int       `json:"last_status,omitempty"`
-	CreatedAt   time.Time `json:"created_at"`
-	FirstAt     time.Time `json:"first_at,omitzero"`
-	DueAt       time.Time `json:"due_at,omitzero"` // while pending
-	FinishedAt  time.Time `json:"finished_at,omitzero"`
+	ReachedOnly bool   `json:"reached_only,omitempty"`
+	Reason      string `json:"reason,omitempty"`
+	InFlight    bool   `json:"in_flight,omitempty"`
+	Attempts    int    `json:"attempts"`
+	LastStatus  int    `json:"last_status,omitempty"`
+	CreatedAt   stamp  `json:"created_at"`
+	FirstAt     stamp  `json:"first_at,omitzero"`
+	DueAt       stamp  `json:"due_at,omitzero"` // while pending
+	FinishedAt  stamp  `json:"finished_at,omitzero"`
 }
 
 func newDelivery(d *store.Delivery) deliveryJSON {
@@ -53,17 +53,17 @@ func newDelivery(d *store.Delivery) deliveryJSON {
 
 // attemptJSON is an attempt for programs.
 type attemptJSON struct {
-	N              int       `json:"n"`
-	StartedAt      time.Time `json:"started_at"`
-	TookMillis     float64   `json:"took_ms"`
-	Outcome        string    `json:"outcome"`                // delivered, failed, unknown
-	ReachedOnly    bool      `json:"reached_only,omitempty"` // as of the delivery
-	URL            string    `json:"url,omitempty"`
-	Status         int       `json:"status,omitempty"`
-	Class          string    `json:"class,omitempty"`
-	Error          string    `json:"error,omitempty"`
-	ResponseBody   string    `json:"response_body,omitempty"`
-	ResponseBase64 []byte    `json:"response_body_base64,omitempty"` // instead, if it is not UTF-8
+	N              int     `json:"n"`
+	StartedAt      stamp   `json:"started_at"`
+	TookMillis     float64 `json:"took_ms"`
+	Outcome        string  `json:"outcome"`                // delivered, failed, unknown
+	ReachedOnly    bool    `json:"reached_only,omitempty"` // as of the delivery
+	URL            string  `json:"url,omitempty"`
+	Status         int     `json:"status,omitempty"`
+	Class          string  `json:"class,omitempty"`
+	Error          string  `json:"error,omitempty"`
+	ResponseBody   string  `json:"response_body,omitempty"`
+	ResponseBase64 []byte  `json:"response_body_base64,omitempty"` // instead, if it is not UTF-8
 }
 
 func newAttempt(a *store.Attempt) attemptJSON {
@@ -242,7 +242,7 @@ func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store
 			deliveryJSON
 			bodyJSON               // none once erased
 			Refs     []string      `json:"refs,omitempty"`
-			ErasedAt time.Time     `json:"erased_at,omitzero"`
+			ErasedAt stamp         `json:"erased_at,omitzero"`
 			Log      []attemptJSON `json:"attempt_log"`
 		}{newDelivery(d), newBody(e.Body), e.Refs, utc(e.ErasedAt), list})
 	}

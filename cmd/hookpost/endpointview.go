@@ -40,19 +40,19 @@ type endpointJSON struct {
 	Mode   string `json:"mode"`
 	configJSON
 	Secrets      []secretJSON `json:"secrets"`
-	CreatedAt    time.Time    `json:"created_at"`
-	ChangedAt    time.Time    `json:"changed_at"`
+	CreatedAt    stamp        `json:"created_at"`
+	ChangedAt    stamp        `json:"changed_at"`
 	Failures     int          `json:"failures"` // in a row
-	FailingSince time.Time    `json:"failing_since,omitzero"`
-	LastFailure  time.Time    `json:"last_failure,omitzero"`
-	LastSuccess  time.Time    `json:"last_success,omitzero"`
-	HoldUntil    time.Time    `json:"hold_until,omitzero"`
+	FailingSince stamp        `json:"failing_since,omitzero"`
+	LastFailure  stamp        `json:"last_failure,omitzero"`
+	LastSuccess  stamp        `json:"last_success,omitzero"`
+	HoldUntil    stamp        `json:"hold_until,omitzero"`
 }
 
 type secretJSON struct {
-	Fingerprint string    `json:"fingerprint"`
-	Key         string    `json:"key"` // that seals it
-	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	Fingerprint string `json:"fingerprint"`
+	Key         string `json:"key"` // that seals it
+	ExpiresAt   stamp  `json:"expires_at,omitzero"`
 }
 
 func newEndpoint(ep *store.Endpoint) endpointJSON {
@@ -176,7 +176,7 @@ func (c *call) printCreated(ep *store.Endpoint, secret signing.Secret) error {
 
 // changeJSON is one line of an endpoint's history.
 type changeJSON struct {
-	At      time.Time   `json:"at"`
+	At      stamp       `json:"at"`
 	Action  string      `json:"action"`
 	Actor   string      `json:"actor,omitempty"`
 	Version int64       `json:"version"`

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/hookpost/hookpost/internal/inert"
 	"github.com/hookpost/hookpost/sender"
@@ -34,7 +33,7 @@ func (c *call) printExplanation(x *sender.Explanation) error {
 			Text       string        `json:"text"`
 			EventID    string        `json:"event_id"`
 			EventType  string        `json:"event_type"`
-			StoredAt   time.Time     `json:"stored_at"`
+			StoredAt   stamp         `json:"stored_at"`
 			EndpointID string        `json:"endpoint_id"`
 			URL        string        `json:"url"`
 			Delivery   *deliveryJSON `json:"delivery,omitempty"`

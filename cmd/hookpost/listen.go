@@ -139,19 +139,19 @@ func (l *listener) serve(w http.ResponseWriter, r *http.Request) {
 	if l.forward != nil && answer.succeeds() {
 		passed := l.forward.pass(r, body)
 		l.print(receivedJSON{
-			At: arrived.UTC(), Path: r.URL.Path, Answer: fmt.Sprint(passed.status), Forwarded: passed.problem == "", Problem: passed.problem,
+			At: utc(arrived), Path: r.URL.Path, Answer: fmt.Sprint(passed.status), Forwarded: passed.problem == "", Problem: passed.problem,
 			verdictJSON: newVerdict(event, ""),
 		}, &event, passed.problem)
 		passed.give(w)
 	} else {
-		l.print(receivedJSON{At: arrived.UTC(), Path: r.URL.Path, Answer: answer.String(), verdictJSON: newVerdict(event, "")}, &event, "")
+		l.print(receivedJSON{At: utc(arrived), Path: r.URL.Path, Answer: answer.String(), verdictJSON: newVerdict(event, "")}, &event, "")
 		answer.give(w, r, l.ctx)
 	}
 }
 
 // refuse answers what is no webhook of ours. The reason is for this side only.
 func (l *listener) refuse(w http.ResponseWriter, r *http.Request, arrived time.Time, status int, reason string) {
-	l.print(receivedJSON{At: arrived.UTC(), Path: r.URL.Path, Answer: fmt.Sprint(status), verdictJSON: verdictJSON{Reason: reason}}, nil, reason)
+	l.print(receivedJSON{At: utc(arrived), Path: r.URL.Path, Answer: fmt.Sprint(status), verdictJSON: verdictJSON{Reason: reason}}, nil, reason)
 	text := http.StatusText(status)
 	if status == http.StatusBadRequest {
 		text = "Invalid signature"
@@ -161,11 +161,11 @@ func (l *listener) refuse(w http.ResponseWriter, r *http.Request, arrived time.T
 
 // receivedJSON is one request, for programs.
 type receivedJSON struct {
-	At        time.Time `json:"at"`
-	Path      string    `json:"path"`
-	Answer    string    `json:"answer"` // a status, "hang" or "close"
-	Forwarded bool      `json:"forwarded,omitempty"`
-	Problem   string    `json:"problem,omitempty"` // why it was not
+	At        stamp  `json:"at"`
+	Path      string `json:"path"`
+	Answer    string `json:"answer"` // a status, "hang" or "close"
+	Forwarded bool   `json:"forwarded,omitempty"`
+	Problem   string `json:"problem,omitempty"` // why it was not
 	verdictJSON
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -75,6 +76,9 @@ func (s *shell) json(t *testing.T, v any, args ...string) {
 	t.Helper()
 	out := s.must(t, append(args, "--json")...)
 	require.NoError(t, json.Unmarshal([]byte(out), v), "%s", out)
+	for _, at := range regexp.MustCompile(`"\d{4}-\d\d-\d\dT[^"\\]*`).FindAllString(out, -1) {
+		require.Regexp(t, `^"[-\d]+T[:\d]{8}\.\d{6}Z$`, at)
+	}
 }
 
 // refuses checks that a command ends with a status and says why in one line.

@@ -111,13 +111,22 @@ func clock(t time.Time) string {
 	return t.UTC().Format(time.DateTime)
 }
 
+// A stamp is a time that JSON always gives with six fraction digits and in UTC, as
+// events have it.
+type stamp struct{ time.Time }
+
 // utc is a time for programs: zero if JSON can't hold it, as the year 10000.
-func utc(t time.Time) time.Time {
+func utc(t time.Time) stamp {
 	t = t.UTC()
 	if t.IsZero() || t.Year() < 0 || t.Year() > 9999 {
-		return time.Time{}
+		return stamp{}
 	}
-	return t
+	return stamp{t}
+}
+
+// MarshalJSON implements json.Marshaler.
+func (s stamp) MarshalJSON() ([]byte, error) {
+	return s.AppendFormat(nil, `"2006-01-02T15:04:05.000000Z"`), nil
 }
 
 // millis prints a duration for people, not finer than they can use.

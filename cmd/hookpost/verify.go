@@ -163,8 +163,8 @@ type verdictJSON struct {
 	Reason    string          `json:"reason,omitempty"`
 	ID        string          `json:"id,omitempty"`
 	Type      string          `json:"type,omitempty"`
-	CreatedAt time.Time       `json:"created_at,omitzero"`
-	SignedAt  time.Time       `json:"signed_at,omitzero"`
+	CreatedAt stamp           `json:"created_at,omitzero"`
+	SignedAt  stamp           `json:"signed_at,omitzero"`
 	Signed    []string        `json:"signed,omitempty"` // which of id, type and time the signature covers
 	Data      json.RawMessage `json:"data,omitempty"`
 	bodyJSON                  // if there is no data

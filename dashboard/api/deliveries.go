@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 	"unicode/utf8"
 
 	"github.com/hookpost/hookpost/store"
@@ -27,10 +26,10 @@ type deliveryView struct {
 	Attempts       int              `json:"attempts"`
 	Failures       int              `json:"failures"`
 	LastStatus     int              `json:"last_status,omitempty"`
-	CreatedAt      time.Time        `json:"created_at"`
-	FirstAttemptAt time.Time        `json:"first_attempt_at,omitzero"`
-	DueAt          time.Time        `json:"due_at,omitzero"`
-	FinishedAt     time.Time        `json:"finished_at,omitzero"`
+	CreatedAt      stamp            `json:"created_at"`
+	FirstAttemptAt stamp            `json:"first_attempt_at,omitzero"`
+	DueAt          stamp            `json:"due_at,omitzero"`
+	FinishedAt     stamp            `json:"finished_at,omitzero"`
 }
 
 // viewDeliveries shows deliveries with the URLs of their endpoints.
@@ -44,10 +43,10 @@ func (c *call) viewDeliveries(list ...store.Delivery) ([]deliveryView, error) {
 		views[i] = deliveryView{
 			ID: d.ID, EventID: d.EventID, EventType: d.EventType, EndpointID: d.EndpointID, EndpointURL: endpoints[d.EndpointID].URL,
 			State: d.State.String(), ReachedOnly: d.ReachedOnly(), Reason: d.Reason, InFlight: d.InFlight, Attempts: d.Attempts, Failures: d.Failures,
-			LastStatus: d.LastStatus, CreatedAt: d.CreatedAt.UTC(), FirstAttemptAt: d.FirstAt.UTC(), FinishedAt: d.FinishedAt.UTC(),
+			LastStatus: d.LastStatus, CreatedAt: utc(d.CreatedAt), FirstAttemptAt: utc(d.FirstAt), FinishedAt: utc(d.FinishedAt),
 		}
 		if d.State == store.Pending {
-			views[i].DueAt = d.DueAt.UTC()
+			views[i].DueAt = utc(d.DueAt)
 		}
 	}
 	return views, nil
@@ -144,7 +143,7 @@ func (c *call) cancelDelivery() error {
 // delivery, not in an endpoint's activity.
 type attemptView struct {
 	N                    int          `json:"n"`
-	StartedAt            time.Time    `json:"started_at"`
+	StartedAt            stamp        `json:"started_at"`
 	TookMS               float64      `json:"took_ms"`
 	Outcome              string       `json:"outcome"`
 	ReachedOnly          bool         `json:"reached_only"`
@@ -165,7 +164,7 @@ type headerView struct {
 
 func viewAttempt(a store.Attempt) attemptView {
 	v := attemptView{
-		N: a.N, StartedAt: a.StartedAt.UTC(), TookMS: float64(a.Took.Microseconds()) / 1000, Outcome: a.Outcome.String(),
+		N: a.N, StartedAt: utc(a.StartedAt), TookMS: float64(a.Took.Microseconds()) / 1000, Outcome: a.Outcome.String(),
 		ReachedOnly: a.ReachedOnly(), URL: a.URL, Status: a.Status, Class: a.Class, Error: a.Error, ResponseHeaders: wireHeaders(a.ResponseHeader),
 	}
 	if len(a.ResponseBody) > 0 {

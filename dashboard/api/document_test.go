@@ -194,8 +194,8 @@ func (s *schema) validateText(text, at string) error {
 	case "":
 	case "date-time":
 		var when time.Time
-		if when, err = time.Parse(time.RFC3339Nano, text); err == nil && (!strings.HasSuffix(text, "Z") || when.Year() < 2000) {
-			err = errors.New("it is not in UTC, or zero")
+		if when, err = time.Parse(time.RFC3339, text); err == nil && (when.Format("2006-01-02T15:04:05.000000Z") != text || when.Year() < 2000) {
+			err = errors.New("it is not in UTC, has not six fraction digits, or is zero")
 		}
 	case "uri":
 		var u *url.URL

@@ -5,7 +5,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
@@ -31,25 +30,25 @@ type endpointView struct {
 	configView
 	Secrets   []secretView `json:"secrets"` // newest first
 	Version   int64        `json:"version"`
-	CreatedAt time.Time    `json:"created_at"`
-	ChangedAt time.Time    `json:"changed_at"`
-	EnabledAt time.Time    `json:"enabled_at,omitzero"`
+	CreatedAt stamp        `json:"created_at"`
+	ChangedAt stamp        `json:"changed_at"`
+	EnabledAt stamp        `json:"enabled_at,omitzero"`
 	Health    healthView   `json:"health"`
 }
 
 // secretView says which signing secret it is, and not what.
 type secretView struct {
-	ID          string    `json:"id"`
-	Fingerprint string    `json:"fingerprint"`
-	ExpiresAt   time.Time `json:"expires_at,omitzero"`
+	ID          string `json:"id"`
+	Fingerprint string `json:"fingerprint"`
+	ExpiresAt   stamp  `json:"expires_at,omitzero"`
 }
 
 type healthView struct {
-	Failures      int       `json:"failures"` // attempts in a row
-	FailingSince  time.Time `json:"failing_since,omitzero"`
-	LastFailureAt time.Time `json:"last_failure_at,omitzero"`
-	LastSuccessAt time.Time `json:"last_success_at,omitzero"`
-	HoldUntil     time.Time `json:"hold_until,omitzero"`
+	Failures      int   `json:"failures"` // attempts in a row
+	FailingSince  stamp `json:"failing_since,omitzero"`
+	LastFailureAt stamp `json:"last_failure_at,omitzero"`
+	LastSuccessAt stamp `json:"last_success_at,omitzero"`
+	HoldUntil     stamp `json:"hold_until,omitzero"`
 }
 
 func viewConfig(c store.Config) configView {
@@ -63,14 +62,14 @@ func viewConfig(c store.Config) configView {
 func viewEndpoint(ep store.Endpoint) endpointView {
 	v := endpointView{
 		ID: ep.ID, configView: viewConfig(ep.Config), Secrets: []secretView{}, Version: ep.Version,
-		CreatedAt: ep.CreatedAt.UTC(), ChangedAt: ep.ChangedAt.UTC(), EnabledAt: ep.EnabledAt.UTC(),
+		CreatedAt: utc(ep.CreatedAt), ChangedAt: utc(ep.ChangedAt), EnabledAt: utc(ep.EnabledAt),
 		Health: healthView{
-			Failures: ep.Failures, FailingSince: ep.FailingSince.UTC(), LastFailureAt: ep.LastFailure.UTC(),
-			LastSuccessAt: ep.LastSuccess.UTC(), HoldUntil: ep.HoldUntil.UTC(),
+			Failures: ep.Failures, FailingSince: utc(ep.FailingSince), LastFailureAt: utc(ep.LastFailure),
+			LastSuccessAt: utc(ep.LastSuccess), HoldUntil: utc(ep.HoldUntil),
 		},
 	}
 	for _, s := range ep.Secrets {
-		v.Secrets = append(v.Secrets, secretView{s.ID, s.Fingerprint, s.ExpiresAt.UTC()})
+		v.Secrets = append(v.Secrets, secretView{s.ID, s.Fingerprint, utc(s.ExpiresAt)})
 	}
 	return v
 }
@@ -193,7 +192,7 @@ func (c *call) sendTest() error {
 // changeView is a line of an endpoint's history.
 type changeView struct {
 	Version int64       `json:"version"`
-	At      time.Time   `json:"at"`
+	At      stamp       `json:"at"`
 	Action  string      `json:"action"`
 	Actor   string      `json:"actor,omitempty"`
 	Old     *configView `json:"old,omitempty"`
@@ -208,7 +207,7 @@ func (c *call) endpointHistory() error {
 	all := []changeView{}
 	for _, ch := range slices.Backward(changes) {
 		v := changeView{
-			Version: ch.Version, At: ch.At.UTC(), Action: snake(string(ch.Action)), Actor: ch.Actor, New: viewConfig(ch.New),
+			Version: ch.Version, At: utc(ch.At), Action: snake(string(ch.Action)), Actor: ch.Actor, New: viewConfig(ch.New),
 		}
 		if ch.Old.State != 0 {
 			old := viewConfig(ch.Old)
@@ -242,7 +241,7 @@ type lastView struct {
 	State       string           `json:"state"`
 	ReachedOnly bool             `json:"reached_only"`
 	LastStatus  int              `json:"last_status,omitempty"`
-	CreatedAt   time.Time        `json:"created_at"`
+	CreatedAt   stamp            `json:"created_at"`
 }
 
 // defaultNewest and maxNewest are how many deliveries an activity is taken from.
@@ -271,7 +270,7 @@ func (c *call) endpointActivity() error {
 		RecentAttempts: []attemptView{},
 	}
 	if sum.Deliveries > 0 {
-		v.LastDelivery = &lastView{sum.Last, sum.LastState.String(), sum.LastReachedOnly(), sum.LastStatus, sum.LastAt.UTC()}
+		v.LastDelivery = &lastView{sum.Last, sum.LastState.String(), sum.LastReachedOnly(), sum.LastStatus, utc(sum.LastAt)}
 	}
 	for _, a := range attempts {
 		v.RecentAttempts = append(v.RecentAttempts, viewAttempt(a))

@@ -4,22 +4,21 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	"github.com/hookpost/hookpost/store"
 )
 
 // eventView is an event, in lists without its body.
 type eventView struct {
-	ID           string    `json:"id"`
-	Type         string    `json:"type"`
-	CreatedAt    time.Time `json:"created_at"`
-	StoredAt     time.Time `json:"stored_at"`
-	ContentType  string    `json:"content_type"`
-	Refs         []string  `json:"refs"`
-	ErasedAt     time.Time `json:"erased_at,omitzero"`
-	Body         *string   `json:"body,omitempty"`
-	BodyEncoding string    `json:"body_encoding,omitempty"`
+	ID           string   `json:"id"`
+	Type         string   `json:"type"`
+	CreatedAt    stamp    `json:"created_at"`
+	StoredAt     stamp    `json:"stored_at"`
+	ContentType  string   `json:"content_type"`
+	Refs         []string `json:"refs"`
+	ErasedAt     stamp    `json:"erased_at,omitzero"`
+	Body         *string  `json:"body,omitempty"`
+	BodyEncoding string   `json:"body_encoding,omitempty"`
 }
 
 func viewEvent(ev store.Event) eventView {
@@ -33,18 +32,6 @@ func viewEvent(ev store.Event) eventView {
 		v.Body = &text
 	}
 	return v
-}
-
-// utc is a time as JSON can hold it: one of a year that it lacks becomes the nearest that
-// it has, so that one bad event does not make a page of others unreadable.
-func utc(t time.Time) time.Time {
-	switch t = t.UTC(); {
-	case t.Year() < 0:
-		return time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC)
-	case t.Year() > 9999:
-		return time.Date(9999, 12, 31, 23, 59, 59, 999_999_000, time.UTC)
-	}
-	return t
 }
 
 func (c *call) listEvents() error {

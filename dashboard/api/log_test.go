@@ -296,7 +296,7 @@ func TestRecoveries(t *testing.T) {
 		path := account + "/" + a.Header.Get("Location")
 		time.Sleep(3500 * time.Millisecond)
 		r := w.must("GET", path, "")
-		require.Equal(w, []any{"running", ep.ID, "a", 1.0, "2000-01-01T00:00:00Z", "ann@example.com"}, []any{r["state"], r["endpoint_id"], r["type"], r["rate"], r["from"], r["actor"]})
+		require.Equal(w, []any{"running", ep.ID, "a", 1.0, "2000-01-01T00:00:00.000000Z", "ann@example.com"}, []any{r["state"], r["endpoint_id"], r["type"], r["rate"], r["from"], r["actor"]})
 		require.Equal(w, 4.0, r["done"].(map[string]any)["total"])
 		w.must("POST", path+"/cancel", "")
 		synctest.Wait()

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net/http"
-	"time"
 
 	"github.com/hookpost/hookpost/dashboard/internal/desk"
 	"github.com/hookpost/hookpost/sender"
@@ -18,12 +17,12 @@ type recoveryView struct {
 	Actor      string    `json:"actor,omitempty"`
 	EndpointID string    `json:"endpoint_id,omitempty"`
 	Type       string    `json:"type,omitempty"`
-	From       time.Time `json:"from,omitzero"`
-	To         time.Time `json:"to,omitzero"`
+	From       stamp     `json:"from,omitzero"`
+	To         stamp     `json:"to,omitzero"`
 	Missed     bool      `json:"missed"`
 	Rate       int       `json:"rate,omitempty"`
-	BeganAt    time.Time `json:"began_at"`
-	EndedAt    time.Time `json:"ended_at,omitzero"`
+	BeganAt    stamp     `json:"began_at"`
+	EndedAt    stamp     `json:"ended_at,omitzero"`
 	Done       countView `json:"done"`
 }
 
@@ -49,7 +48,7 @@ func viewRecovery(r desk.Recovery) recoveryView {
 	v := recoveryView{
 		ID: r.ID, State: "finished", Actor: r.Actor, EndpointID: r.What.EndpointID, Type: r.What.Type,
 		From: utc(r.What.From), To: utc(r.What.To), Missed: r.What.Missed, Rate: r.What.Rate,
-		BeganAt: r.Began.UTC(), EndedAt: r.Ended.UTC(), Done: viewCount(r.Done),
+		BeganAt: utc(r.Began), EndedAt: utc(r.Ended), Done: viewCount(r.Done),
 	}
 	switch {
 	case r.Running():

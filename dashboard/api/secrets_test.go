@@ -39,7 +39,7 @@ func TestRotation(t *testing.T) {
 		}{{"", 24 * time.Hour}, {`{"overlap_seconds": 60}`, time.Minute}} {
 			rotate(c.body)
 			require.Len(w, secrets(), i+2)
-			require.Equal(w, now.Add(c.ends).UTC().Format(time.RFC3339), secrets()[1]["expires_at"])
+			require.Equal(w, now.Add(c.ends).UTC().Format("2006-01-02T15:04:05.000000Z"), secrets()[1]["expires_at"])
 		}
 		old := secrets()
 		require.Equal(w, http.StatusNoContent, w.do("DELETE", path+"/secrets/"+old[1]["id"].(string), "").Status)
