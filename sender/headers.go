@@ -26,8 +26,8 @@ const (
 // At most 16; a name has at most 100 bytes, a value at most 4,096 of printable
 // ASCII. Refused are headers that belong to something else: those of the signature
 // schemes in Options, of the connection (Host, Content-Length, Transfer-Encoding
-// and so on), of the event (Content-Type, Content-Encoding) and of tracing
-// (Traceparent, Tracestate); User-Agent, which is HTTPOptions.UserAgent;
+// and so on), of the event (Content-Type, Content-Encoding), of the answer
+// (Accept-Encoding, while Accept can be set) and of tracing (Traceparent, Tracestate); User-Agent, which is HTTPOptions.UserAgent;
 // Idempotency-Key and X-Idempotency-Key, with which Go's client repeats requests by
 // itself; and those that would make a receiver take the request for something else
 // (Forwarded, X-Forwarded-*, X-HTTP-Method-Override and their like).

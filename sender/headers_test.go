@@ -90,6 +90,34 @@ func actions(history []store.Change) (list []store.Action) {
 	return list
 }
 
+func TestAcceptCanBeReplaced(t *testing.T) {
+	inBubble(t, sender.Options{}, func(t *testing.T, w *world) {
+		shop := w.receiver("shop.example")
+		for i, c := range []struct {
+			headers sender.Headers
+			accept  string
+			told    string // by RequestHeader
+		}{
+			{nil, "*/*", "*/*"},
+			{sender.Headers{"accept": sender.Value("application/json")}, "application/json", ""},
+		} {
+			ep, _, err := w.CreateEndpoint(t.Context(), sender.EndpointSpec{
+				URL: fmt.Sprintf("https://shop.example/%d", i), EventTypes: []string{fmt.Sprintf("push%d", i)}, NoTestEvent: true, Headers: c.headers,
+			})
+			require.NoError(t, err)
+			id := w.send(&w.Tenant, fmt.Sprintf("push%d", i))
+			all := shop.Requests()
+			require.Equal(t, []string{c.accept}, all[len(all)-1].Header["Accept"])
+			require.Equal(t, []string{"identity"}, all[len(all)-1].Header["Accept-Encoding"])
+			ev, err := w.Event(t.Context(), id)
+			require.NoError(t, err)
+			h := w.RequestHeader(ep, ev, store.Attempt{N: 1, URL: ep.URL})
+			require.Equal(t, c.told, h.Get("Accept"))
+			require.Equal(t, "identity", h.Get("Accept-Encoding"))
+		}
+	})
+}
+
 func TestHeadersRefused(t *testing.T) {
 	many := sender.Headers{}
 	for i := range 17 {
@@ -113,6 +141,7 @@ func TestHeadersRefused(t *testing.T) {
 		"value not ASCII":  {sender.Headers{"X-A": sender.Value(hidden + "é")}, "not printable"},
 		"space around":     {sender.Headers{"X-A": sender.Value(hidden + " ")}, "space"},
 		"only a space":     {sender.Headers{"X-A": sender.Value(" ")}, "space"},
+		"compression":      {sender.Headers{"accept-encoding": sender.Value("gzip")}, "compressed answers"},
 		"signature":        {sender.Headers{"webhook-signature": sender.Value(hidden)}, "Webhook-Signature can't be set: it carries a signature"},
 		"other scheme":     {sender.Headers{"X-Xtopay-Signature": sender.Value(hidden)}, "carries a signature"},
 		"svix":             {sender.Headers{"svix-id": sender.Value(hidden)}, "carries a signature"},

@@ -41,9 +41,11 @@ const (
 // A request is a POST over HTTP/1.1 that succeeds if the status line says 2xx and
 // the headers are complete within Timeout; whatever the body does afterwards
 // can't undo that. Redirects are not followed, at most 64 KiB of headers accepted,
-// TLS 1.2 is the least. HTTP/2 is off, so that one attempt is
-// one request on one connection: Go's client repeats requests by itself when a
-// server shuts an HTTP/2 connection down, which no log would show. When a receiver
+// TLS 1.2 is the least. "Accept: */*" is there for firewalls that refuse requests
+// without it, "Accept-Encoding: identity" because the log can't show compressed
+// answers. HTTP/2 is off, so that one attempt is one request on one connection: Go's
+// client repeats requests by itself when a server shuts an HTTP/2 connection down,
+// which no log would show. When a receiver
 // sends more than it announced, that client writes a line to the standard logger of
 // package log, quoted and of at most 4 KiB of the answer.
 type HTTPOptions struct {
@@ -193,7 +195,7 @@ func newDestination(rawURL string, keys []signing.Key) (*destination, error) {
 			Proto:      "HTTP/1.1",
 			ProtoMajor: 1,
 			ProtoMinor: 1,
-			Header:     http.Header{"Content-Type": {jsonType}},
+			Header:     http.Header{"Content-Type": {jsonType}, "Accept": {"*/*"}, "Accept-Encoding": {"identity"}},
 		},
 	}, nil
 }
@@ -203,7 +205,7 @@ func newDestination(rawURL string, keys []signing.Key) (*destination, error) {
 // and the two that make net/http repeat requests by itself.
 func reservedHeader(name string) bool {
 	switch name {
-	case "Host", "Content-Length", "Content-Type", "User-Agent",
+	case "Host", "Content-Length", "Content-Type", "User-Agent", "Accept", "Accept-Encoding",
 		"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authorization", "Transfer-Encoding", "Te", "Trailer", "Upgrade", "Expect",
 		"Idempotency-Key", "X-Idempotency-Key", "Traceparent", "Tracestate":
 		return true

@@ -67,13 +67,14 @@ func TestPostRequest(t *testing.T) {
 	require.Equal(t, "application/json", got.Header.Get("Content-Type"))
 	require.Equal(t, defaultUserAgent, got.Header.Get("User-Agent"))
 	require.Equal(t, "14", got.Header.Get("Content-Length"))
-	require.Empty(t, got.Header.Get("Accept-Encoding"))
+	require.Equal(t, []string{"identity"}, got.Header["Accept-Encoding"])
+	require.Equal(t, []string{"*/*"}, got.Header["Accept"])
 	for _, k := range keys {
 		m, err := k.Verify(got.Header, got.Body, testNow, signing.Limits{})
 		require.NoError(t, err)
 		require.Equal(t, testNow, m.Timestamp)
 	}
-	require.Len(t, got.Header, 3+3+1, "nothing else: %v", got.Header)
+	require.Len(t, got.Header, 5+3+1, "nothing else: %v", got.Header)
 
 	m := testMessage()
 	m.Body = []byte{}

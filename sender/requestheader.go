@@ -2,6 +2,7 @@ package sender
 
 import (
 	"net/http"
+	"slices"
 	"strconv"
 
 	"github.com/hookpost/hookpost/signing"
@@ -20,7 +21,10 @@ func (t *Tenant) RequestHeader(ep store.Endpoint, ev store.Event, a store.Attemp
 		return nil
 	}
 	c := t.sender.cfg
-	h := http.Header{"Content-Type": {ev.ContentType}, "User-Agent": t.sender.poster.userAgent}
+	h := http.Header{"Content-Type": {ev.ContentType}, "User-Agent": t.sender.poster.userAgent, "Accept": {"*/*"}, "Accept-Encoding": {"identity"}}
+	if slices.Contains(ep.Headers, "Accept") {
+		delete(h, "Accept") // the endpoint's own, whose values are not shown
+	}
 	// The values that depend neither on the secret nor on the body are the same with any
 	// other. A delivery has many attempts, so the body is not signed for each.
 	keys, err := c.bind(ep.Schemes, []signing.Secret{signing.NewSecret()})
