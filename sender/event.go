@@ -75,7 +75,8 @@ type Event struct {
 
 	// Data is what the receiver is told. A []byte or json.RawMessage must be valid
 	// JSON and goes out byte for byte. Anything else is marshalled by encoding/json,
-	// without escaping <, > and &. Default: null.
+	// without escaping <, > and &. It nests at most 9,999 levels deep: with the envelope
+	// that is what encoding/json reads. Default: null.
 	Data any
 
 	// CreatedAt is when it happened, kept to the microsecond and sent in RFC 3339, UTC,
@@ -153,6 +154,9 @@ func (e *Event) prepare(now time.Time, newID func() (string, error), maxBytes in
 			if err := checkSize("Body", len(data), maxBytes); err != nil {
 				return store.Event{}, err
 			}
+			if nestedDeeper(data, maxJSONDepth) && isJSON(out.ContentType) {
+				return store.Event{}, badEvent("Body", "is nested deeper than the %d levels that encoding/json reads", maxJSONDepth)
+			}
 			out.Body = bytes.Clone(data)
 			break
 		}
@@ -219,7 +223,9 @@ func marshalEnvelope(head []byte, v any, maxBytes int) ([]byte, error) {
 	if err := checkSize("Data", len(body), maxBytes); err != nil {
 		return nil, err
 	}
-	return body, nil
+	// A json.RawMessage or Marshaler inside the value passes as it is, and the encoder
+	// nests as deep as the value does.
+	return body, checkReadable(body[len(head) : len(body)-1])
 }
 
 func checkSize(field string, n, maxBytes int) error {
@@ -233,8 +239,8 @@ func checkJSON(data []byte) error {
 	switch {
 	case len(data) == 0:
 		return badEvent("Data", "is empty, which is not JSON; leave it nil to send null")
-	case !utf8.Valid(data):
-		return badEvent("Data", "is not valid UTF-8, which JSON requires; send binary data in base64, or as Body")
+	case checkReadable(data) != nil:
+		return checkReadable(data)
 	case !validJSON(data):
 		var raw json.RawMessage
 		err := json.Unmarshal(data, &raw)
@@ -243,6 +249,17 @@ func checkJSON(data []byte) error {
 			return badEvent("Data", "is not valid JSON: %v at byte %d; give a Go value to have it marshalled", syntax, syntax.Offset)
 		}
 		return badEvent("Data", "is not valid JSON; give a Go value to have it marshalled")
+	}
+	return nil
+}
+
+// checkReadable refuses data that receivers could not read once it is in an envelope.
+func checkReadable(data []byte) error {
+	switch {
+	case !utf8.Valid(data):
+		return badEvent("Data", "is not valid UTF-8, which JSON requires; send binary data in base64, or as Body")
+	case nestedDeeper(data, maxJSONDepth-1):
+		return badEvent("Data", "is nested deeper than %d levels; with the envelope around it encoding/json could not read it", maxJSONDepth-1)
 	}
 	return nil
 }
@@ -310,6 +327,13 @@ func validContentType(t string) bool {
 	}
 	mediaType, _, err := mime.ParseMediaType(t)
 	return err == nil && strings.Contains(mediaType, "/")
+}
+
+// isJSON reports whether a content type is JSON's, such as application/json or
+// application/cloudevents+json.
+func isJSON(contentType string) bool {
+	mediaType, _, _ := mime.ParseMediaType(contentType)
+	return mediaType == jsonType || strings.HasSuffix(mediaType, "+json")
 }
 
 // What the content of an event was given as: the same bytes mean something

@@ -1,5 +1,7 @@
 package sender
 
+import "bytes"
+
 // maxJSONDepth is the deepest nesting accepted, that of encoding/json.
 const maxJSONDepth = 10_000
 
@@ -8,6 +10,31 @@ const maxJSONDepth = 10_000
 func validJSON(b []byte) bool {
 	i, ok := jsonValue(b, jsonSpace(b, 0), 0)
 	return ok && jsonSpace(b, i) == len(b)
+}
+
+// nestedDeeper reports whether arrays and objects are nested deeper than limit in
+// JSON. It seldom looks closely: there are not that many brackets.
+func nestedDeeper(b []byte, limit int) bool {
+	if bytes.Count(b, []byte{'['})+bytes.Count(b, []byte{'{'}) <= limit {
+		return false
+	}
+	depth, quoted := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case c == '"':
+			quoted = !quoted
+		case quoted && c == '\\':
+			i++
+		case quoted:
+		case c == '[', c == '{':
+			if depth++; depth > limit {
+				return true
+			}
+		case c == ']', c == '}':
+			depth--
+		}
+	}
+	return false
 }
 
 func jsonSpace(b []byte, i int) int {

@@ -24,6 +24,15 @@ func FuzzValidJSON(f *testing.F) {
 	})
 }
 
+func TestNestedDeeper(t *testing.T) {
+	for text, depth := range map[string]int{
+		"": 0, "1": 0, `"[[["`: 0, `"\"[[["`: 0, `"\\\\",[[]]`: 2, "[]": 1, "[][][]": 1, `[{"a":[]},{"b":{}}]`: 3, `{"[":"{","\\\"[":[]}`: 2,
+	} {
+		require.False(t, nestedDeeper([]byte(text), depth), text)
+		require.Equal(t, depth > 0, nestedDeeper([]byte(text), depth-1) && depth > 0, text)
+	}
+}
+
 func BenchmarkValidJSON(b *testing.B) {
 	data := []byte(`{"id":"pay_xyz789","amount":5000,"currency":"GHS","metadata":{"note":"` + strings.Repeat("x", 900) + `"}}`)
 	b.Run("validJSON", func(b *testing.B) {
