@@ -101,7 +101,7 @@ func (t *Tenant) Erase(ctx context.Context, e Erasure) (EraseReport, error) {
 // remains as it was. It does not delete endpoints, and After and Progress are not used.
 // Errors are those of Erase and ErrForeignTx; after one that is none of these roll back.
 func (t *Tenant) EraseTx(ctx context.Context, tx store.Tx, e Erasure) (EraseReport, error) {
-	if tx == nil || tx.Store() != t.sender.st {
+	if tx == nil || tx.Store() != t.sender.st.Store {
 		return EraseReport{}, ErrForeignTx
 	}
 	if err := t.checkErasure(&e); err != nil {

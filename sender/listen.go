@@ -18,7 +18,7 @@ const (
 // the kind that has any. Polling goes on whether it works or not, so that a lost
 // connection costs time and nothing else.
 func (s *Sender) listen(ctx context.Context) {
-	news, ok := s.st.(store.Waker)
+	news, ok := s.st.Store.(store.Waker)
 	if !ok {
 		return
 	}

@@ -33,7 +33,9 @@ type Receipt struct {
 //
 // An event id is unique per tenant and mode. Sent again with the same type and
 // data, the receipt says Duplicate; with other content the error is a
-// store.ErrConflict. If ctx ends while the commit is under way, the error is an
+// store.ErrConflict. A store that does not answer makes a store.ErrBusy after 30 s, with
+// nothing stored; so does a pool of connections all of which are in use, as one of a single
+// connection is inside the application's transaction, where SendTx is the way. If ctx ends while the commit is under way, the error is an
 // ErrOutcomeUnknown that also wraps the context's.
 func (t *Tenant) Send(ctx context.Context, e Event) (Receipt, error) {
 	start := SendStart{Scope: t.scope, Events: 1, EventType: e.Type}
@@ -170,7 +172,7 @@ func (t *Tenant) SendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, err
 
 func (t *Tenant) sendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, error) {
 	s := t.sender
-	if tx == nil || tx.Store() != s.st {
+	if tx == nil || tx.Store() != s.st.Store {
 		return Receipt{}, ErrForeignTx
 	}
 	if t.err != nil {
@@ -206,7 +208,7 @@ func (t *Tenant) prepare(ctx context.Context, e *Event) (*member, error) {
 	}
 	asked := t.sender.clock.ask(ctx, t.sender.st)
 	m, err := t.member(ctx, e)
-	return m, cmp.Or(err, ctx.Err(), asked)
+	return m, cmp.Or(err, asked, ctx.Err())
 }
 
 // member is prepare for when the store's time is known.

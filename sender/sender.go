@@ -33,7 +33,7 @@ type Sender struct {
 	Tenant
 
 	cfg     *config
-	st      store.Store
+	st      boundedStore
 	log     *slog.Logger
 	clock   storeClock
 	cache   *endpointCache
@@ -79,12 +79,12 @@ func New(st store.Store, o *Options) (*Sender, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sender{cfg: cfg, st: st, log: cfg.Logger, wake: make(chan struct{}, 1)}
+	s := &Sender{cfg: cfg, st: boundedStore{st}, log: cfg.Logger, wake: make(chan struct{}, 1)}
 	if s.poster, err = newPoster(cfg.HTTP, cfg.MaxInFlight); err != nil {
 		return nil, fmt.Errorf("%w: HTTP: %w", ErrInvalidOptions, err)
 	}
 	s.Tenant = Tenant{sender: s, scope: store.Scope{Mode: store.Live}}
-	s.cache = newEndpointCache(cfg, st)
+	s.cache = newEndpointCache(cfg, s.st)
 	s.lanes = newLanes(cfg.MaxInFlight)
 	s.observe = newObserving(cfg.Observer, s.log)
 	s.counts = newCounters()

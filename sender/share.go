@@ -203,8 +203,9 @@ func (q *enqueuer) commit(c *commit) error {
 			}
 			return nil
 		}
-		// A timeout of ours may have cut off the answer, too.
-		if errors.Is(err, store.ErrUnknownCommit) || ctx.Err() != nil {
+		// A timeout of ours may have cut off the answer, too, unless the store says that it
+		// came to nothing.
+		if errors.Is(err, store.ErrUnknownCommit) || ctx.Err() != nil && !errors.Is(err, store.ErrBusy) {
 			c.repeat = true
 		}
 		switch {

@@ -24,7 +24,8 @@ var (
 	// ErrFinished says that the delivery is no longer pending.
 	ErrFinished = errors.New("store: delivery is already finished")
 	// ErrBusy says that somebody else's open transaction was in the way for longer
-	// than the store waits. Nothing was written; trying again is safe.
+	// than the store waits, or that no connection became free. Nothing was written; trying
+	// again is safe.
 	ErrBusy = errors.New("store: blocked by another transaction")
 	// ErrUnknownCommit says that the connection failed while a commit was under
 	// way: it may or may not have happened. Repeating the call is safe where its

@@ -170,7 +170,7 @@ func (s *Store) onConn(ctx context.Context, f func(conn *pgxpool.Conn) error) er
 	for tries := s.pool.Config().MaxConns; ; tries-- {
 		conn, err := s.pool.Acquire(ctx)
 		if err != nil {
-			return explainConnect(ctx, err)
+			return explainConnect(ctx, s.pool, err)
 		}
 		err = f(conn)
 		if code(err) == codeReadOnly {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
 
 	"github.com/hookpost/hookpost/store"
 )
@@ -162,14 +163,18 @@ func ofContract(err error) bool {
 	return false
 }
 
-// explainConnect says why there's no connection.
-func explainConnect(ctx context.Context, err error) error {
+// explainConnect says why the pool gave no connection.
+func explainConnect(ctx context.Context, pool *pgxpool.Pool, err error) error {
 	switch code(err) {
 	case codeBadPassword, codeBadRole, codeUnknownDatabase, codeTooManyConns, codeCannotConnect:
 		return fmt.Errorf("postgres: the server refuses the connection: %w", err)
 	}
-	if ctx.Err() != nil {
-		return fmt.Errorf("postgres: no connection: %w", ctx.Err())
+	if ctx.Err() == nil {
+		return fmt.Errorf("postgres: no connection: %w", err)
 	}
-	return fmt.Errorf("postgres: no connection: %w", err)
+	if stat := pool.Stat(); errors.Is(ctx.Err(), context.DeadlineExceeded) && stat.AcquiredConns() == stat.MaxConns() {
+		return fmt.Errorf("%w: no connection became free, all %d of the pool are in use; inside a transaction use SendTx: %w",
+			store.ErrBusy, stat.MaxConns(), ctx.Err())
+	}
+	return fmt.Errorf("postgres: no connection: %w", ctx.Err())
 }

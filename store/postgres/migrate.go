@@ -54,7 +54,7 @@ func Migrate(ctx context.Context, pool *pgxpool.Pool, opts *Options) error {
 	}
 	conn, err := pool.Acquire(ctx)
 	if err != nil {
-		return explainConnect(ctx, err)
+		return explainConnect(ctx, pool, err)
 	}
 	defer conn.Release()
 	if err := checkEncoding(ctx, conn); err != nil {

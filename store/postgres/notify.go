@@ -81,7 +81,7 @@ func (s *Store) Listen(ctx context.Context, wake func()) error {
 	defer context.AfterFunc(s.closing, cancel)()
 	pooled, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return explainConnect(ctx, err)
+		return explainConnect(ctx, s.pool, err)
 	}
 	// Nobody else is to get a connection that listens.
 	conn := pooled.Hijack()

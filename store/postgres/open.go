@@ -132,7 +132,7 @@ func newStore(pool *pgxpool.Pool, opts *Options, shift string) (*Store, error) {
 func (s *Store) check(ctx context.Context) error {
 	conn, err := s.pool.Acquire(ctx)
 	if err != nil {
-		return explainConnect(ctx, err)
+		return explainConnect(ctx, s.pool, err)
 	}
 	defer conn.Release()
 	if err := checkEncoding(ctx, conn); err != nil {

@@ -31,7 +31,8 @@ type Options struct {
 	Clock func() time.Time
 
 	// BusyTimeout is how long a call waits for other writers of the file: other
-	// processes, and transactions of the application's. After it the call returns
+	// processes, and transactions of the application's, or for a connection of its pool.
+	// After it the call returns
 	// [store.ErrBusy] and nothing was written. 0 means 5 s; negative means not to
 	// wait at all.
 	BusyTimeout time.Duration

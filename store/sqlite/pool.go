@@ -3,6 +3,9 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"fmt"
+	"time"
 )
 
 // pool hands out sessions. One of our own keeps its connections and their
@@ -45,6 +48,22 @@ func (p pool) get(ctx context.Context) (*session, error) {
 		return nil, err
 	}
 	return &session{sql: c, stmts: make(map[string]*stmt)}, nil
+}
+
+// getBy is get, but of the application's pool it waits until the deadline and no longer:
+// its only connection may be the one of a transaction that waits for this call. It takes
+// one that is free in any case.
+func (p pool) getBy(ctx context.Context, deadline time.Time) (*session, error) {
+	if p.own {
+		return p.get(ctx)
+	}
+	within, cancel := context.WithTimeout(ctx, max(time.Until(deadline), noConnGrain))
+	defer cancel()
+	s, err := p.get(within)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = fmt.Errorf("%w: %w", errBusy, errNoConn)
+	}
+	return s, err
 }
 
 func (p pool) put(s *session) {

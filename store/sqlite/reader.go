@@ -10,7 +10,7 @@ import (
 func readWith(ctx context.Context, p pool, wait time.Duration, f func(*conn) error) error {
 	deadline := time.Now().Add(wait)
 	for {
-		err := readOnce(ctx, p, f)
+		err := readOnce(ctx, p, deadline, f)
 		// In WAL mode readers wait for nobody, but while the file is put into it or
 		// recovered, which a new connection may meet, and in other journal modes they do.
 		if isBusy(err) && time.Now().Before(deadline) && ctx.Err() == nil {
@@ -21,8 +21,8 @@ func readWith(ctx context.Context, p pool, wait time.Duration, f func(*conn) err
 	}
 }
 
-func readOnce(ctx context.Context, p pool, f func(*conn) error) error {
-	s, err := p.get(ctx)
+func readOnce(ctx context.Context, p pool, deadline time.Time, f func(*conn) error) error {
+	s, err := p.getBy(ctx, deadline)
 	if err != nil {
 		return err
 	}

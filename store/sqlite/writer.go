@@ -243,7 +243,7 @@ const noConnGrain = 10 * time.Millisecond
 
 // errNoConn is what was missing when all connections of the application's pool
 // stay in use.
-var errNoConn = errors.New("sqlite: no connection of the application's pool became free")
+var errNoConn = errors.New("sqlite: no connection became free; inside a transaction use SendTx")
 
 // noBusyHandler switches SQLite's own waiting off: it is unfair and hears of no
 // context. Connections of the application's get theirs back.

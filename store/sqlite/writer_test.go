@@ -16,6 +16,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
 	"github.com/hookpost/hookpost/store/sqlite"
 )
@@ -171,8 +172,41 @@ func TestPoolOfOne(t *testing.T) {
 	require.NoError(t, err)
 	_, err = st.Tx(tx).Enqueue(t.Context(), []store.NewEvent{event("evt_2", nil)})
 	require.NoError(t, err)
-	require.ErrorIs(t, send(st, "evt_3"), store.ErrBusy, "its only connection is in use")
+	hooks, err := sender.New(st, &sender.Options{PlaintextSecrets: true})
+	require.NoError(t, err)
+	for name, call := range map[string]func(ctx context.Context) error{
+		"Enqueue":     func(context.Context) error { return send(st, "evt_3") },
+		"EndpointSet": func(ctx context.Context) error { _, err := st.EndpointSet(ctx, scope); return err },
+		"Endpoint":    func(ctx context.Context) error { _, err := st.Endpoint(ctx, scope, "ep_1"); return err },
+		"Events":      func(ctx context.Context) error { _, err := st.Events(ctx, scope, store.EventQuery{}); return err },
+		"Send":        func(ctx context.Context) error { _, err := hooks.Send(ctx, sender.Event{Type: "a.b"}); return err },
+		"CreateEndpoint": func(ctx context.Context) error {
+			_, _, err := hooks.CreateEndpoint(ctx, sender.EndpointSpec{URL: "https://example.com", EventTypes: []string{"*"}})
+			return err
+		},
+		"New": func(context.Context) error {
+			_, err := sqlite.New(db, &sqlite.Options{BusyTimeout: 50 * time.Millisecond})
+			return err
+		},
+		"New that does not wait": func(context.Context) error {
+			_, err := sqlite.New(db, &sqlite.Options{BusyTimeout: -1})
+			return err
+		},
+	} {
+		err := call(context.Background())
+		require.ErrorIs(t, err, store.ErrBusy, "%s: its only connection is in use", name)
+		require.ErrorContains(t, err, "no connection became free; inside a transaction use SendTx", name)
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	_, err = st.EndpointSet(ended, scope)
+	require.ErrorIs(t, err, context.Canceled)
 	require.NoError(t, tx.Commit())
+	st2, err := sqlite.New(db, &sqlite.Options{BusyTimeout: -1})
+	require.NoError(t, err)
+	_, err = st2.EndpointSet(t.Context(), scope)
+	require.NoError(t, err, "a free connection is taken without waiting")
+	require.NoError(t, st2.Close())
 	require.NoError(t, send(st, "evt_4"))
 	evs, err := st.Events(t.Context(), scope, store.EventQuery{})
 	require.NoError(t, err)
