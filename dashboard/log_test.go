@@ -219,7 +219,7 @@ func TestRecover(t *testing.T) {
 		time.Sleep(9500 * time.Millisecond)
 		id := regexp.MustCompile(`recover/(rcv_\w+)/cancel`).FindStringSubmatch(page.Body)[1]
 		text = w.get("recover/" + id + "?of=30").text()
-		require.Contains(w, text, "Taken up 10 of 30")
+		require.Contains(w, text, "Queued 10 of 30")
 		require.Contains(w, w.follow("recover/"+id+"/cancel", nil).text(), "Recovery")
 		synctest.Wait()
 		text = w.get("recover/" + id).text()
@@ -234,8 +234,10 @@ func TestRecover(t *testing.T) {
 		require.Len(w, w.receiver.Requests(), before+30)
 		id = regexp.MustCompile(`recover/(rcv_\w+)`).FindStringSubmatch(w.get("recover").Body)[1]
 		text = w.get("recover/" + id).text()
-		require.Contains(w, text, "Recovery done")
-		require.Contains(w, text, "Taken up 20")
+		require.Contains(w, text, "Recovery queued")
+		require.Contains(w, text, "the delivery log tells what became of them")
+		require.NotContains(w, w.get("recover").Body, "badge delivered")
+		require.Contains(w, text, "Queued 20")
 		require.Equal(w, http.StatusOK, page.Status)
 	})
 }

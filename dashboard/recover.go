@@ -3,6 +3,7 @@ package dashboard
 import (
 	"context"
 	"errors"
+	"html/template"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -12,7 +13,7 @@ import (
 )
 
 // recoverView is the form of a recovery, and once it was asked for, what it would
-// take up.
+// queue.
 type recoverView struct {
 	Filter    filter
 	Missed    bool
@@ -26,7 +27,7 @@ type recoverView struct {
 	Running   []desk.Recovery
 }
 
-// Total is what the recovery would take up.
+// Total is what the recovery would queue.
 func (r recoverView) Total() int { return r.Count.Replayed + r.Count.Hastened + r.Count.Missed }
 
 // recovery reads the fields of a recovery.
@@ -90,6 +91,11 @@ type recoveryView struct {
 	desk.Recovery
 	Expected int // as counted before; 0: unknown
 	Problem  string
+}
+
+// Query finds its deliveries in the log, in which they are among others.
+func (r recoveryView) Query() template.URL {
+	return filter{Endpoint: r.What.EndpointID, Type: r.What.Type}.Query()
 }
 
 // Cancelled reports whether somebody ended it.

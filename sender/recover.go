@@ -37,7 +37,8 @@ type RecoverReport struct {
 // delivery of an event that was not delivered and is not pending since gets a new
 // delivery, and those that wait for a retry become due now. It works in steps, at the Rate if
 // given; when ctx ends it stops between two of them and returns what was done so
-// far. Run again it goes on, and nothing is sent twice.
+// far. Run again it goes on, and nothing is sent twice. It returns when all are queued,
+// and the log tells what becomes of them.
 func (t *Tenant) Recover(ctx context.Context, r Recovery) (RecoverReport, error) {
 	var report RecoverReport
 	switch {

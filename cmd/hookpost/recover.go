@@ -28,7 +28,7 @@ run again it goes on, and nothing is sent twice.`,
 		c.rangeFlags(&r.From, &r.To)
 		boolFlag(c.flags, &r.Missed, "missed", "also send what fired while the endpoint was disabled; needs --endpoint")
 		boolFlag(c.flags, &r.DryRun, "dry-run", "count, and change nothing")
-		valueFlag(c.flags, &r.Rate, "rate", "take up at most `N` deliveries a second (0: no limit)", count(0, 1_000_000))
+		valueFlag(c.flags, &r.Rate, "rate", "queue at most `N` deliveries a second (0: no limit)", count(0, 1_000_000))
 		return func(ctx context.Context) error {
 			if r.Missed && r.EndpointID == "" {
 				return badInput("--missed needs --endpoint: events are missed by one endpoint")
@@ -79,6 +79,9 @@ func (c *call) printRecovered(n sender.RecoverReport, r *sender.Recovery, comple
 	})
 	if r.Missed {
 		c.out.facts([][2]string{{fmt.Sprint(n.Missed), "missed events " + map[bool]string{false: "are queued", true: "would be queued"}[r.DryRun]}})
+	}
+	if !r.DryRun && n.Replayed+n.Hastened+n.Missed > 0 {
+		fmt.Fprintln(c.stderr, "They are queued; the application sends them. What became of them: hookpost deliveries")
 	}
 	return nil
 }

@@ -23,6 +23,7 @@ type deliveryView struct {
 	ReachedOnly    bool             `json:"reached_only"`
 	Reason         string           `json:"reason,omitempty"`
 	InFlight       bool             `json:"in_flight"`
+	LeasedAt       stamp            `json:"leased_at,omitzero"`
 	Attempts       int              `json:"attempts"`
 	Failures       int              `json:"failures"`
 	LastStatus     int              `json:"last_status,omitempty"`
@@ -42,7 +43,7 @@ func (c *call) viewDeliveries(list ...store.Delivery) ([]deliveryView, error) {
 	for i, d := range list {
 		views[i] = deliveryView{
 			ID: d.ID, EventID: d.EventID, EventType: d.EventType, EndpointID: d.EndpointID, EndpointURL: endpoints[d.EndpointID].URL,
-			State: d.State.String(), ReachedOnly: d.ReachedOnly(), Reason: d.Reason, InFlight: d.InFlight, Attempts: d.Attempts, Failures: d.Failures,
+			State: d.State.String(), ReachedOnly: d.ReachedOnly(), Reason: d.Reason, InFlight: d.InFlight, LeasedAt: utc(d.LeasedAt), Attempts: d.Attempts, Failures: d.Failures,
 			LastStatus: d.LastStatus, CreatedAt: utc(d.CreatedAt), FirstAttemptAt: utc(d.FirstAt), FinishedAt: utc(d.FinishedAt),
 		}
 		if d.State == store.Pending {

@@ -223,7 +223,7 @@ func (c *call) endpointHistory() error {
 }
 
 // snake writes words as one name.
-func snake(words string) string { return strings.ReplaceAll(words, " ", "_") }
+func snake(words string) string { return strings.NewReplacer(" ", "_", "-", "_").Replace(words) }
 
 // activityView sums up the newest deliveries of an endpoint.
 type activityView struct {

@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strconv"
 
+	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
 )
 
@@ -87,9 +88,12 @@ func (c *call) eventBody() error {
 
 // explanationView says why an event arrived at an endpoint or not.
 type explanationView struct {
-	Why      string        `json:"why"`
-	Text     string        `json:"text"`
-	Delivery *deliveryView `json:"delivery,omitempty"`
+	Why         string        `json:"why"`
+	Wait        string        `json:"wait,omitempty"`
+	Text        string        `json:"text"`
+	OverdueMS   int64         `json:"overdue_ms,omitempty"`
+	LastFailure *attemptView  `json:"last_failure,omitempty"`
+	Delivery    *deliveryView `json:"delivery,omitempty"`
 }
 
 func (c *call) explainEvent() error {
@@ -101,7 +105,30 @@ func (c *call) explainEvent() error {
 	if err != nil {
 		return err
 	}
-	v := explanationView{Why: snake(string(why.Why)), Text: why.Text}
+	return c.explanation(why)
+}
+
+// explainDelivery explains one delivery, whatever others there are of its event.
+func (c *call) explainDelivery() error {
+	id, err := c.deliveryID()
+	if err != nil {
+		return err
+	}
+	why, err := c.ExplainDelivery(c.r.Context(), id)
+	if err != nil {
+		return err
+	}
+	return c.explanation(why)
+}
+
+func (c *call) explanation(why sender.Explanation) error {
+	v := explanationView{
+		Why: snake(string(why.Why)), Wait: snake(string(why.Wait)), Text: why.Text, OverdueMS: why.Overdue.Milliseconds(),
+	}
+	if why.Last != nil {
+		last := viewAttempt(*why.Last)
+		v.LastFailure = &last
+	}
 	if why.Delivery != nil {
 		views, err := c.viewDeliveries(*why.Delivery)
 		if err != nil {

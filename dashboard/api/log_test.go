@@ -142,6 +142,43 @@ func TestReachedOnly(t *testing.T) {
 	})
 }
 
+// What a pending delivery waits for is told of the event and of the delivery.
+func TestExplainPending(t *testing.T) {
+	inWorld(t, sender.Options{}, func(w *world) {
+		w.receiver.Script(sendertest.Answer{Status: 503, Body: "busy"}, sendertest.Answer{Fault: sendertest.Hang})
+		ep := w.endpoint("https://one.example.com", "*")
+		event := w.send(sender.Event{Type: "push"})
+		id := data(w.must("GET", account+"/deliveries", ""))[0]["id"].(string)
+		both := func() map[string]any {
+			w.Helper()
+			x := w.must("GET", account+"/events/"+event+"/explain?endpoint_id="+ep.ID, "")
+			require.Equal(w, x, w.must("GET", account+"/deliveries/"+id+"/explain", ""))
+			require.Equal(w, "pending", x["why"])
+			return x
+		}
+		x := both()
+		require.Equal(w, "retry", x["wait"])
+		require.Equal(w, "Due at 2000-01-01 00:01:00 UTC, after 1 attempt so far. Attempt 1 failed at 2000-01-01 00:00:00 UTC: the receiver answered 503 Service Unavailable.", x["text"])
+		require.Nil(w, x["overdue_ms"])
+		last := x["last_failure"].(map[string]any)
+		require.Equal(w, []any{1.0, 503.0, "status", nil}, []any{last["n"], last["status"], last["class"], last["response_body"]})
+
+		time.Sleep(time.Minute + time.Second)
+		x = both()
+		require.Equal(w, "in_flight", x["wait"])
+		require.Equal(w, "2000-01-01T00:01:00.000000Z", x["delivery"].(map[string]any)["leased_at"])
+
+		require.NoError(w, w.hooks.Stop(w.Context()))
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		x = both()
+		require.Equal(w, "untaken", x["wait"])
+		require.InDelta(w, 59*60*1000, x["overdue_ms"], 15_000)
+		require.Equal(w, "timeout", x["last_failure"].(map[string]any)["class"])
+		require.Equal(w, problemTypes+"not-found", w.do("GET", account+"/deliveries/dlv_9_9_0/explain", "").problem(w).Type)
+	})
+}
+
 func TestEvents(t *testing.T) {
 	inWorld(t, sender.Options{KeepPayloads: 80 * time.Hour, PollInterval: time.Minute}, func(w *world) {
 		w.endpoint("https://one.example.com", "*")
@@ -297,19 +334,19 @@ func TestRecoveries(t *testing.T) {
 		time.Sleep(3500 * time.Millisecond)
 		r := w.must("GET", path, "")
 		require.Equal(w, []any{"running", ep.ID, "a", 1.0, "2000-01-01T00:00:00.000000Z", "ann@example.com"}, []any{r["state"], r["endpoint_id"], r["type"], r["rate"], r["from"], r["actor"]})
-		require.Equal(w, 4.0, r["done"].(map[string]any)["total"])
+		require.Equal(w, 4.0, r["queued"].(map[string]any)["total"])
 		w.must("POST", path+"/cancel", "")
 		synctest.Wait()
 		r = w.must("GET", path, "")
 		require.Equal(w, "cancelled", r["state"])
-		require.Equal(w, 4.0, r["done"].(map[string]any)["total"])
+		require.Equal(w, 4.0, r["queued"].(map[string]any)["total"])
 		require.NotEmpty(w, r["ended_at"])
 
 		path = account + "/recoveries/" + w.must("POST", account+"/recoveries", "{}")["id"].(string)
 		synctest.Wait()
 		r = w.must("GET", path, "")
-		require.Equal(w, "finished", r["state"])
-		require.Equal(w, 30.0, r["done"].(map[string]any)["total"], "the rest, and what was replayed before is hastened")
+		require.Equal(w, "queued", r["state"])
+		require.Equal(w, 30.0, r["queued"].(map[string]any)["total"], "the rest, and what was replayed before is hastened")
 
 		for range 4 { // as many as an account can have at once
 			w.must("POST", account+"/recoveries", `{"rate": 1}`)

@@ -47,6 +47,7 @@ var operations = []operation{
 
 	{http.MethodGet, "/accounts/{account}/deliveries", 0, deliveryQuery, (*call).listDeliveries},
 	{http.MethodGet, "/accounts/{account}/deliveries/{id}", 0, nil, (*call).getDelivery},
+	{http.MethodGet, "/accounts/{account}/deliveries/{id}/explain", 0, nil, (*call).explainDelivery},
 	{http.MethodGet, "/accounts/{account}/deliveries/{id}/attempts", 0, pageQuery, (*call).listAttempts},
 	{http.MethodPost, "/accounts/{account}/deliveries/{id}/cancel", desk.Replay, nil, (*call).cancelDelivery},
 

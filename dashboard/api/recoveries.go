@@ -12,7 +12,7 @@ import (
 // recoveryView is a recovery that runs, or ran, in this process.
 type recoveryView struct {
 	ID         string    `json:"id"`
-	State      string    `json:"state"` // "running", "finished", "cancelled", "failed"
+	State      string    `json:"state"` // "running", "queued", "cancelled", "failed"
 	Error      string    `json:"error,omitempty"`
 	Actor      string    `json:"actor,omitempty"`
 	EndpointID string    `json:"endpoint_id,omitempty"`
@@ -23,10 +23,10 @@ type recoveryView struct {
 	Rate       int       `json:"rate,omitempty"`
 	BeganAt    stamp     `json:"began_at"`
 	EndedAt    stamp     `json:"ended_at,omitzero"`
-	Done       countView `json:"done"`
+	Queued     countView `json:"queued"`
 }
 
-// countView is what a recovery has taken up, or would.
+// countView is what a recovery has queued, or would.
 type countView struct {
 	Replayed int `json:"replayed"`
 	Hastened int `json:"hastened"`
@@ -46,9 +46,9 @@ func viewCount(r sender.RecoverReport) countView {
 
 func viewRecovery(r desk.Recovery) recoveryView {
 	v := recoveryView{
-		ID: r.ID, State: "finished", Actor: r.Actor, EndpointID: r.What.EndpointID, Type: r.What.Type,
+		ID: r.ID, State: "queued", Actor: r.Actor, EndpointID: r.What.EndpointID, Type: r.What.Type,
 		From: utc(r.What.From), To: utc(r.What.To), Missed: r.What.Missed, Rate: r.What.Rate,
-		BeganAt: utc(r.Began), EndedAt: utc(r.Ended), Done: viewCount(r.Done),
+		BeganAt: utc(r.Began), EndedAt: utc(r.Ended), Queued: viewCount(r.Done),
 	}
 	switch {
 	case r.Running():

@@ -45,6 +45,7 @@ type Reader interface {
 	EndpointsOf(ctx context.Context, deliveries []store.Delivery) (map[string]store.Endpoint, error)
 	RequestHeader(ep store.Endpoint, ev store.Event, a store.Attempt) http.Header
 	Explain(ctx context.Context, eventID, endpointID string) (sender.Explanation, error)
+	ExplainDelivery(ctx context.Context, id store.DeliveryID) (sender.Explanation, error)
 }
 
 var _ Reader = (*sender.Tenant)(nil)

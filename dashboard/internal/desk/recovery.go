@@ -36,7 +36,7 @@ type Recovery struct {
 // Running reports whether it runs.
 func (r Recovery) Running() bool { return r.Ended.IsZero() }
 
-// Total is how many deliveries it took up.
+// Total is how many deliveries it has queued.
 func (r Recovery) Total() int { return r.Done.Replayed + r.Done.Hastened + r.Done.Missed }
 
 // recoveries are those of this process.

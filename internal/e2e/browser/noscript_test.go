@@ -64,7 +64,7 @@ func TestWithoutJavaScript(t *testing.T) {
 	b.open("live~acme/recover")
 	b.follow("button", "Count")
 	b.follow("button", "Recover 2 deliveries")
-	b.in("h1").sees("done")
+	b.in("h1").sees("queued")
 	b.sees("2 of 2")
 
 	b.open("live~acme/endpoints/" + ep.ID)

@@ -33,14 +33,14 @@ func TestRecover(t *testing.T) {
 	b.follow("button", "Count")
 	b.sees("3 deliveries", "3 exhausted deliveries to replay")
 	b.follow("button", "Recover 3 deliveries")
-	b.in("h1").sees("done") // the page fetches itself anew
+	b.in("h1").sees("queued") // the page fetches itself anew
 	b.sees("3 of 3", "by ann@example.com")
 	w.settled()
 	list, err := w.live.Deliveries(t.Context(), store.DeliveryQuery{Type: "payment.failed", States: []store.State{store.Delivered}, Limit: 10})
 	require.NoError(t, err)
 	require.Len(t, list, 3)
 	b.in(".crumb").follow("link", "Recover")
-	b.in("section[aria-labelledby=runs]").sees("done", "ann@example.com", "3")
+	b.in("section[aria-labelledby=runs]").sees("queued", "ann@example.com", "3")
 }
 
 // One a second leaves time to look at the progress and to stop it.
