@@ -37,7 +37,34 @@ type deliveryLog struct {
 
 type deliveryRow struct {
 	store.Delivery
-	URL string
+	URL      string
+	endpoint store.Endpoint
+}
+
+// Next says what a pending delivery waits for, as far as a list knows. Of the time there
+// is none if it waits for something else.
+func (r deliveryRow) Next() (n struct {
+	Text string
+	At   time.Time
+},
+) {
+	due := time.Until(r.DueAt)
+	switch {
+	case r.State != store.Pending:
+	case r.InFlight:
+		n.Text = "in flight"
+	case r.endpoint.State == store.Disabled:
+		n.Text = "endpoint disabled"
+	case time.Until(r.endpoint.HoldUntil) > max(0, due):
+		n.Text, n.At = "held, until", r.endpoint.HoldUntil
+	case due <= 0:
+		n.At = r.DueAt
+	case r.Attempts == 0:
+		n.Text, n.At = "to be sent", r.DueAt
+	default:
+		n.Text, n.At = "next retry", r.DueAt
+	}
+	return n
 }
 
 // filter is what the fields above a list say.
@@ -151,7 +178,7 @@ func (v *visit) withURLs(list []store.Delivery) ([]deliveryRow, error) {
 	}
 	rows := make([]deliveryRow, len(list))
 	for i, d := range list {
-		rows[i] = deliveryRow{d, endpoints[d.EndpointID].URL}
+		rows[i] = deliveryRow{d, endpoints[d.EndpointID].URL, endpoints[d.EndpointID]}
 	}
 	return rows, nil
 }
@@ -198,7 +225,7 @@ func (v *visit) deliveryPage() error {
 	if view.Event, err = v.Event(ctx, d.EventID); err != nil {
 		return err
 	}
-	if view.Why, err = v.Explain(ctx, d.EventID, d.EndpointID); err != nil {
+	if view.Why, err = v.ExplainDelivery(ctx, id); err != nil {
 		return err
 	}
 	view.Endpoint = view.Why.Endpoint
@@ -221,8 +248,13 @@ func (v *visit) deliveryPage() error {
 	}
 	view.Event.Body = nil
 	p := page{Title: fmt.Sprintf("Delivery of %s", d.EventType), Nav: "deliveries"}
-	if d.State == store.Pending && !view.Waits() && time.Until(d.DueAt) < 15*time.Second {
-		p.Refresh = 2
+	if d.State == store.Pending && !view.Waits() {
+		switch until := time.Until(d.DueAt); {
+		case d.InFlight || until.Abs() < 15*time.Second:
+			p.Refresh = 2
+		case until < 0:
+			p.Refresh = 15
+		}
 	}
 	v.render(http.StatusOK, "delivery.html", p, view)
 	return nil

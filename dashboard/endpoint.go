@@ -30,6 +30,24 @@ type endpointView struct {
 	Done     string
 }
 
+// Held reports whether the receiver's pause is not over.
+func (e endpointView) Held() bool { return time.Until(e.HoldUntil) > 0 }
+
+// Succeeded is the last success that is known. Health has it within a minute; one of the
+// latest deliveries can be newer.
+func (e endpointView) Succeeded() time.Time {
+	last := e.LastSuccess
+	for _, d := range e.Latest {
+		if d.State == store.Delivered && !store.Reserved(d.EventType) && d.FinishedAt.After(last) {
+			last = d.FinishedAt
+		}
+	}
+	return last
+}
+
+// Exact reports whether no success is newer: all deliveries are among the latest.
+func (e endpointView) Exact() bool { return e.Succeeded().IsZero() || len(e.Latest) < latestRows }
+
 // Deleted reports whether it is.
 func (e endpointView) Deleted() bool { return e.State == store.Deleted }
 

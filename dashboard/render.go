@@ -88,6 +88,8 @@ var templates = template.Must(template.New("").Funcs(template.FuncMap{
 	"stamp":    func(time.Time) string { return "" }, // each Dashboard has its own
 	"iso":      func(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) },
 	"ago":      ago,
+	"due":      due,
+	"past":     func(t time.Time) bool { return time.Until(t) <= 0 },
 	"failing":  failing,
 	"took":     tookText,
 	"inert":    inert.Line,
@@ -211,6 +213,16 @@ func ago(t time.Time) string {
 		return fmt.Sprintf(form, fmt.Sprintf("%d h", int(d.Hours())))
 	}
 	return fmt.Sprintf(form, fmt.Sprintf("%d days", int(d.Hours()/24)))
+}
+
+// due says a time at which something is to happen, in words.
+func due(t time.Time) string {
+	if d := time.Since(t); d >= 2*time.Second {
+		return "overdue by " + strings.TrimSuffix(ago(t), " ago")
+	} else if d >= 0 {
+		return "due now"
+	}
+	return ago(t)
 }
 
 // tookText says a duration to three digits or so.

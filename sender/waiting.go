@@ -208,9 +208,9 @@ func (st *standing) nobody(done string, late bool) string {
 	case late && st.running:
 		return "No process has " + done + "; the log of those that run may say why."
 	case late:
-		return "No process has " + done + ", and the Sender of this one is not running."
+		return "No process has " + done + "; this one sends nothing, since its Sender is not running."
 	case !st.running:
-		return "The Sender of this process is not running."
+		return "This process sends nothing, since its Sender is not running."
 	}
 	return ""
 }

@@ -161,7 +161,7 @@ func TestExplainWhatADeliveryWaitsFor(t *testing.T) {
 				return id
 			},
 			wait: sender.WaitUnreported, overdue: 59 * time.Minute,
-			text: "Attempt 1 began at " + midnight + " and was not reported by 2000-01-01 00:01:00 UTC, when its lease ended. No process has taken it over, and the Sender of this one is not running.",
+			text: "Attempt 1 began at " + midnight + " and was not reported by 2000-01-01 00:01:00 UTC, when its lease ended. No process has taken it over; this one sends nothing, since its Sender is not running.",
 		},
 		"just not reported": {
 			do: func(c *waiting) string {
@@ -190,7 +190,7 @@ func TestExplainWhatADeliveryWaitsFor(t *testing.T) {
 				return id
 			},
 			wait: sender.WaitUntaken, overdue: time.Hour,
-			text: "Overdue by 60 min. No process has taken it up, and the Sender of this one is not running. Attempt 1 began at " + midnight + " and was never reported.",
+			text: "Overdue by 60 min. No process has taken it up; this one sends nothing, since its Sender is not running. Attempt 1 began at " + midnight + " and was never reported.",
 		},
 		"disabled": {
 			do: func(c *waiting) string {
@@ -268,7 +268,7 @@ func TestExplainWhatADeliveryWaitsFor(t *testing.T) {
 		"key lacked where nothing runs": {
 			options: *otherKey("new"), first: otherKey("old"), idle: true, do: sendAnd(time.Hour),
 			wait: sender.WaitBlocked, overdue: time.Hour,
-			text: `Overdue by 60 min. No process has taken it up, and the Sender of this one is not running. Nor could this process send to the endpoint: a secret of the endpoint is sealed under the key "old", which this process lacks.`,
+			text: `Overdue by 60 min. No process has taken it up; this one sends nothing, since its Sender is not running. Nor could this process send to the endpoint: a secret of the endpoint is sealed under the key "old", which this process lacks.`,
 		},
 		"key service away": {
 			options: sender.Options{Keyring: away{ring(t, "a")}}, do: sendAnd(time.Minute),
@@ -283,7 +283,7 @@ func TestExplainWhatADeliveryWaitsFor(t *testing.T) {
 		"no keys to look at the log": {
 			options: sender.Options{Keyring: away{ring(t, "a")}}, idle: true, do: sendAnd(time.Minute * 3),
 			wait: sender.WaitUntaken, overdue: 3 * time.Minute,
-			text: "Overdue by 3 min. No process has taken it up, and the Sender of this one is not running.",
+			text: "Overdue by 3 min. No process has taken it up; this one sends nothing, since its Sender is not running.",
 		},
 		"schedule lacked": {
 			first: &sender.Options{Schedules: map[string]retry.Schedule{"slow": retry.None}},
@@ -335,7 +335,7 @@ func TestExplainWhatADeliveryWaitsFor(t *testing.T) {
 			text: "This process has 4 attempts to the endpoint under way, as many as it makes at once for now.",
 		},
 		"just due, nothing runs": {
-			idle: true, do: send, wait: sender.WaitDue, text: "Due since " + midnight + ". The Sender of this process is not running.",
+			idle: true, do: send, wait: sender.WaitDue, text: "Due since " + midnight + ". This process sends nothing, since its Sender is not running.",
 		},
 		"just due": {
 			do: func(c *waiting) string {
@@ -361,7 +361,7 @@ func TestExplainWhatADeliveryWaitsFor(t *testing.T) {
 		},
 		"no process was ever started": {
 			idle: true, do: sendAnd(50 * time.Hour), wait: sender.WaitUntaken, overdue: 50 * time.Hour,
-			text: "Overdue by 2 days. No process has taken it up, and the Sender of this one is not running.",
+			text: "Overdue by 2 days. No process has taken it up; this one sends nothing, since its Sender is not running.",
 		},
 		"stopped": {
 			do: func(c *waiting) string {
@@ -369,7 +369,7 @@ func TestExplainWhatADeliveryWaitsFor(t *testing.T) {
 				return sendAnd(3 * time.Hour)(c)
 			},
 			wait: sender.WaitUntaken, overdue: 3 * time.Hour,
-			text: "Overdue by 3 h. No process has taken it up, and the Sender of this one is not running.",
+			text: "Overdue by 3 h. No process has taken it up; this one sends nothing, since its Sender is not running.",
 		},
 		"being fanned out": {
 			do: func(c *waiting) string {

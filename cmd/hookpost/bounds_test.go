@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/store"
 	"github.com/hookpost/hookpost/verifier"
@@ -104,7 +105,7 @@ func TestOutputPrintsAnything(t *testing.T) {
 				attempts = append(attempts, store.Attempt{N: n + 1, StartedAt: time.Now(), Outcome: store.AttemptFailed, Status: 500, ResponseBody: []byte(answer)})
 			}
 			n := allocated(func() {
-				require.NoError(t, c.printDelivery(&store.Delivery{}, &store.Event{Body: []byte(body)}, attempts))
+				require.NoError(t, c.printDelivery(&store.Delivery{}, &store.Event{Body: []byte(body)}, attempts, &sender.Explanation{}))
 			})
 			require.Less(t, n, 128<<20, name)
 			out.Reset()

@@ -201,8 +201,14 @@ func when(d *store.Delivery) string {
 	case d.InFlight:
 		return "under way"
 	}
+	if time.Until(d.DueAt) < -overdueAfter {
+		return "overdue since " + clock(d.DueAt)
+	}
 	return "due " + clock(d.DueAt)
 }
+
+// overdueAfter leaves room for clocks that differ and for what is about to be sent.
+const overdueAfter = 2 * time.Second
 
 func statusText(status int) string {
 	if status == 0 {
@@ -227,12 +233,16 @@ func showDelivery(c *call) func(context.Context) error {
 			if err != nil {
 				return src.missing(err, "event", d.EventID)
 			}
-			return c.printDelivery(&d, &event, attempts)
+			why, err := t.ExplainDelivery(ctx, id)
+			if err != nil {
+				return err
+			}
+			return c.printDelivery(&d, &event, attempts, &why)
 		})
 	}
 }
 
-func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store.Attempt) error {
+func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store.Attempt, why *sender.Explanation) error {
 	if c.json {
 		list := []attemptJSON{}
 		for i := range attempts {
@@ -243,8 +253,9 @@ func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store
 			bodyJSON               // none once erased
 			Refs     []string      `json:"refs,omitempty"`
 			ErasedAt stamp         `json:"erased_at,omitzero"`
+			Why      whyJSON       `json:"explanation"`
 			Log      []attemptJSON `json:"attempt_log"`
-		}{newDelivery(d), newBody(e.Body), e.Refs, utc(e.ErasedAt), list})
+		}{newDelivery(d), newBody(e.Body), e.Refs, utc(e.ErasedAt), newWhy(why), list})
 	}
 	c.out.facts([][2]string{
 		{"delivery", d.ID.String()},
@@ -255,6 +266,7 @@ func (c *call) printDelivery(d *store.Delivery, e *store.Event, attempts []store
 		{"state", stateText(d)},
 		{"reason", d.Reason},
 		{"when", when(d)},
+		{"why", why.Text},
 		{"created", clock(d.CreatedAt)},
 		{"erased", clock(e.ErasedAt)},
 	})

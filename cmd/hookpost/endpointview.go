@@ -143,7 +143,7 @@ func (c *call) printEndpoint(ep *store.Endpoint) error {
 	for _, s := range ep.Secrets {
 		text := "fingerprint " + s.Fingerprint + ", sealed with key " + s.KeyID
 		if !s.ExpiresAt.IsZero() {
-			text += ", until " + clock(s.ExpiresAt)
+			text += ", " + pastOr(s.ExpiresAt, "expired ", "until ") + clock(s.ExpiresAt)
 		}
 		facts = append(facts, [2]string{"secret", text})
 	}
@@ -151,9 +151,9 @@ func (c *call) printEndpoint(ep *store.Endpoint) error {
 		{"created", clock(ep.CreatedAt)},
 		{"changed", clock(ep.ChangedAt)},
 		{"health", health(ep)},
-		{"last success", clock(ep.LastSuccess)},
+		{"last success", sinceMinute(ep.LastSuccess)},
 		{"last failure", clock(ep.LastFailure)},
-		{"held until", clock(ep.HoldUntil)},
+		{pastOr(ep.HoldUntil, "was held until", "held until"), clock(ep.HoldUntil)},
 	}...)
 	c.out.facts(facts)
 	return nil
@@ -230,4 +230,20 @@ func difference(ch *store.Change) string {
 		parts = append(parts, "metadata")
 	}
 	return strings.Join(parts, ", ")
+}
+
+// sinceMinute is a time that may be a minute older than the truth.
+func sinceMinute(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return clock(t) + ", recorded once a minute"
+}
+
+// pastOr chooses a word for a time that has passed or one that is to come.
+func pastOr(t time.Time, past, toCome string) string {
+	if time.Until(t) <= 0 {
+		return past
+	}
+	return toCome
 }

@@ -21,7 +21,7 @@ store makes the request.`,
 	prepare: func(c *call) func(context.Context) error {
 		src := c.storeFlags()
 		return func(ctx context.Context) error {
-			return c.pair(ctx, src, func(t *sender.Tenant, event, endpoint string) error {
+			return c.pair(ctx, src, func(t *sender.Tenant, _ store.DeliveryID, event, endpoint string) error {
 				id, err := t.Replay(ctx, event, endpoint)
 				switch {
 				case errors.Is(err, store.ErrDisabled):
@@ -43,8 +43,8 @@ store makes the request.`,
 }
 
 // pair opens the store and finds the event and the endpoint that the arguments name,
-// directly or by a delivery.
-func (c *call) pair(ctx context.Context, src *storeSource, f func(t *sender.Tenant, event, endpoint string) error) error {
+// directly or by a delivery, whose id is zero otherwise.
+func (c *call) pair(ctx context.Context, src *storeSource, f func(t *sender.Tenant, id store.DeliveryID, event, endpoint string) error) error {
 	var id store.DeliveryID
 	event, endpoint := c.args[0], c.arg(1)
 	if strings.HasPrefix(event, "dlv_") {
@@ -60,13 +60,13 @@ func (c *call) pair(ctx context.Context, src *storeSource, f func(t *sender.Tena
 	}
 	return src.use(ctx, c, nil, func(t *sender.Tenant) error {
 		if endpoint != "" {
-			return f(t, event, endpoint)
+			return f(t, id, event, endpoint)
 		}
 		d, _, err := t.Delivery(ctx, id)
 		if err != nil {
 			return src.missing(err, "delivery", id.String())
 		}
-		return f(t, d.EventID, d.EndpointID)
+		return f(t, id, d.EventID, d.EndpointID)
 	})
 }
 

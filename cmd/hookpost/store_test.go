@@ -98,6 +98,34 @@ func TestReachedOnly(t *testing.T) {
 	require.True(t, v.Log[0].ReachedOnly)
 }
 
+// Deliveries that nobody takes up say so: the command line itself sends nothing, and
+// does not take that for a missing key.
+func TestPendingIsExplained(t *testing.T) {
+	s := newStore(t)
+	rcv := sendertest.NewReceiver(t)
+	ep := s.id(t, "id", "endpoints", "create", rcv.URL()+"/hooks", "--events", "*", "--allow", "127.0.0.1", "--no-test-event")
+	evt := s.id(t, "id", "send", "--type", "push")
+	dlv := s.id(t, "delivery_id", "replay", evt, ep)
+	const idle = "This process sends nothing, since its Sender is not running."
+	require.Contains(t, s.must(t, "explain", evt, ep), idle)
+	require.Contains(t, s.must(t, "explain", dlv), idle)
+	require.Regexp(t, `why +Due since .*`+idle, s.must(t, "deliveries", "show", dlv))
+	require.Equal(t, "due", s.id(t, "wait", "explain", dlv))
+	require.Contains(t, s.must(t, "deliveries"), "due ")
+	time.Sleep(overdueAfter)
+	require.Contains(t, s.must(t, "deliveries"), "overdue since ")
+	require.Regexp(t, `when +overdue since `, s.must(t, "deliveries", "show", dlv))
+	s.must(t, "endpoints", "disable", ep)
+	require.Equal(t, "disabled", s.id(t, "wait", "explain", dlv))
+	var v struct {
+		Explanation struct{ Why, Wait, Text string }
+	}
+	s.json(t, &v, "deliveries", "show", dlv)
+	require.Equal(t, "pending", v.Explanation.Why)
+	require.Equal(t, "disabled", v.Explanation.Wait)
+	require.Equal(t, "Waiting: the endpoint is disabled.", v.Explanation.Text)
+}
+
 // A day with a store: an endpoint, an event that fails, and what a person does about
 // it.
 func TestOperate(t *testing.T) {
@@ -341,7 +369,7 @@ func TestFieldNames(t *testing.T) {
 	const delivery = "attempts created_at endpoint_id event_id event_type finished_at first_at id last_status reason state"
 	require.Equal(t, delivery, strings.ReplaceAll(fields("deliveries", "--type", "a"), "deliveries.", ""))
 	require.Equal(t, "attempt_log.class attempt_log.error attempt_log.n attempt_log.outcome attempt_log.started_at attempt_log.status attempt_log.took_ms attempt_log.url "+
-		strings.Replace(delivery, "created_at", "body created_at", 1)+" refs", strings.Replace(fields("deliveries", "show", "dlv_2_1_0"), " refs state", " state refs", 1))
+		strings.NewReplacer("created_at", "body created_at", "event_type", "event_type explanation.text explanation.why").Replace(delivery)+" refs", strings.Replace(fields("deliveries", "show", "dlv_2_1_0"), " refs state", " state refs", 1))
 	require.Contains(t, fields("explain", "dlv_2_1_0"), "endpoint_id event_id event_type stored_at text url why")
 	require.Equal(t, "delivery_id endpoint_id event_id", fields("replay", "dlv_2_1_0"))
 	require.Equal(t, "complete dry_run hastened missed replayed", fields("recover"))

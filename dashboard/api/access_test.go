@@ -143,7 +143,7 @@ func TestForeignThings(t *testing.T) {
 					}
 				}
 				// Their endpoint with an event of one's own.
-				if strings.Contains(op.path, "/replay") || strings.Contains(op.path, "/explain") {
+				if strings.Contains(op.path, "/replay") || strings.Contains(op.path, "/events/{id}/explain") {
 					ask(op, "test~acme", own.event, theirs.endpoint, true)
 				}
 			}
@@ -171,7 +171,7 @@ func TestRights(t *testing.T) {
 				}
 				w.access.Accounts[1].Rights = has
 				path := own.pathOf(op.path, "test~acme")
-				if strings.HasSuffix(op.path, "/explain") {
+				if strings.HasSuffix(op.path, "/events/{id}/explain") {
 					path += "?endpoint_id=" + own.endpoint
 				}
 				a := w.do(op.method, path, bodiesWith(op, own.endpoint))

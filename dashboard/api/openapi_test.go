@@ -172,6 +172,7 @@ func TestEveryOperation(t *testing.T) {
 		w.must("GET", endpoint+"/activity", "")
 		w.must("GET", account+"/deliveries", "")
 		w.must("GET", delivery+"/attempts", "")
+		w.must("GET", delivery+"/explain", "")
 		w.must("POST", account+"/recoveries/dry-run", "{}")
 		recovery := account + "/recoveries/" + w.must("POST", account+"/recoveries", "{}")["id"].(string)
 		w.must("GET", account+"/recoveries", "")
