@@ -88,10 +88,12 @@ func (v *visit) endpointList() error {
 // confirmation is a question before a change.
 type confirmation struct {
 	store.Endpoint
-	What string // "disable" or "delete"
-	// Pending says that deliveries wait.
-	Pending bool
+	What    string // "disable" or "delete"
+	Pending store.Count
 }
+
+// maxPending is as far as pending deliveries are counted.
+const maxPending = 1000
 
 func (v *visit) confirmDisable() error { return v.confirm("disable", "Disable webhook") }
 
@@ -106,11 +108,12 @@ func (v *visit) confirm(what, title string) error {
 	if ep.State == store.Deleted {
 		return store.ErrDeleted
 	}
-	waiting, _, err := v.SearchDeliveries(ctx, store.DeliveryQuery{EndpointID: ep.ID, States: []store.State{store.Pending}, Limit: 1}, lookRows)
+	stats, err := v.EndpointStats(ctx, ep.ID, maxPending)
 	if err != nil {
 		return err
 	}
-	v.render(200, "confirm.html", page{Title: title, Nav: "endpoints"}, confirmation{ep, what, len(waiting) > 0})
+	pending := stats.Due.Plus(stats.Scheduled).Plus(stats.InFlight)
+	v.render(200, "confirm.html", page{Title: title, Nav: "endpoints"}, confirmation{ep, what, pending})
 	return nil
 }
 

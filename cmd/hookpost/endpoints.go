@@ -277,12 +277,32 @@ func enableEndpoint(c *call) func(context.Context) error {
 
 func deleteEndpoint(c *call) func(context.Context) error {
 	return changing(c, func(ctx context.Context, t *sender.Tenant, id string) error {
-		if err := t.DeleteEndpoint(ctx, id); err != nil {
+		stats, err := t.EndpointStats(ctx, id, maxPending)
+		if err == nil || errors.Is(err, store.ErrNotFound) { // deleted already, or never there
+			err = t.DeleteEndpoint(ctx, id)
+		}
+		if err != nil {
 			return err
 		}
 		ep, err := t.Endpoint(ctx, id)
-		return c.changed(&ep, err, "is deleted")
+		return c.changed(&ep, err, "is deleted"+cancelled(stats.Due.Plus(stats.Scheduled).Plus(stats.InFlight)))
 	})
+}
+
+// maxPending is as far as pending deliveries are counted.
+const maxPending = 1000
+
+// cancelled says how many pending deliveries end with an endpoint.
+func cancelled(pending store.Count) string {
+	switch {
+	case pending.N == 0:
+		return ""
+	case pending.More:
+		return fmt.Sprintf("; at least %d pending deliveries are cancelled", pending.N)
+	case pending.N == 1:
+		return "; 1 pending delivery is cancelled"
+	}
+	return fmt.Sprintf("; %d pending deliveries are cancelled", pending.N)
 }
 
 // changed says what has become of an endpoint.

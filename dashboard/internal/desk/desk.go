@@ -35,6 +35,7 @@ type Reader interface {
 	Endpoint(ctx context.Context, id string) (store.Endpoint, error)
 	Endpoints(ctx context.Context, q store.EndpointQuery) ([]store.Endpoint, error)
 	EndpointHistory(ctx context.Context, id string) ([]store.Change, error)
+	EndpointStats(ctx context.Context, endpointID string, upTo int) (sender.EndpointStats, error)
 	Activity(ctx context.Context, endpointIDs []string, newest int) ([]store.Activity, error)
 	RecentAttempts(ctx context.Context, endpointID string, newest int) ([]store.Attempt, error)
 	Event(ctx context.Context, id string) (store.Event, error)
@@ -97,6 +98,14 @@ func (d *Desk) act(ctx context.Context, r Right) (context.Context, error) {
 		return nil, ErrForbidden
 	}
 	return sender.WithActor(ctx, d.Actor), nil
+}
+
+// CheckURL is sender.Tenant.CheckURL, for who may set a URL.
+func (d *Desk) CheckURL(ctx context.Context, endpointID, rawURL string) error {
+	if _, err := d.act(ctx, Manage); err != nil {
+		return err
+	}
+	return d.tenant.CheckURL(ctx, endpointID, rawURL)
 }
 
 // CreateEndpoint is sender.Tenant.CreateEndpoint.
