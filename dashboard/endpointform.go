@@ -16,6 +16,7 @@ type endpointForm struct {
 	URL         string
 	Description string
 	Picker      picker
+	URLGood     bool // it was asked for and can be used
 
 	// What is wrong, beside the field it is about.
 	URLError   string
@@ -78,6 +79,19 @@ func (f *endpointForm) again() *endpointForm {
 // accepts.
 const maxAgain = 4 << 10
 
+// check is the panel after a check of its URL alone: events may not be picked yet.
+func (v *visit) check(f *endpointForm) (*endpointForm, error) {
+	f.TypesError = ""
+	if f.URLError == "" {
+		err := v.CheckURL(v.r.Context(), f.ID, f.URL)
+		f.URLGood = err == nil
+		if err := f.blame(err); err != nil {
+			return nil, err
+		}
+	}
+	return f.again(), nil
+}
+
 // panel shows a panel over the list.
 func (v *visit) panel(status int, template, title string, panel any) error {
 	l, err := v.list(v.query)
@@ -109,6 +123,12 @@ func (v *visit) createEndpoint() error {
 		return err
 	}
 	f, selection := v.fill(form)
+	if form.Has("check") {
+		if f, err = v.check(f); err != nil {
+			return err
+		}
+		return v.panel(http.StatusOK, "endpointform.html", "Add endpoint", f)
+	}
 	if !f.Wrong() {
 		ep, secret, err := v.CreateEndpoint(v.r.Context(), sender.EndpointSpec{URL: f.URL, EventTypes: selection, Description: f.Description})
 		if err == nil {
@@ -144,6 +164,12 @@ func (v *visit) saveEndpoint() error {
 	}
 	f, selection := v.fill(form)
 	f.ID = id
+	if form.Has("check") {
+		if f, err = v.check(f); err != nil {
+			return err
+		}
+		return v.panel(http.StatusOK, "endpointform.html", "Edit webhook", f)
+	}
 	if !f.Wrong() {
 		_, err := v.EditEndpoint(v.r.Context(), id, sender.EndpointEdit{URL: &f.URL, EventTypes: selection, Description: &f.Description})
 		if err == nil {

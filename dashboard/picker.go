@@ -28,6 +28,8 @@ type group struct {
 	Key      string // value of its "Select all"
 	Resource string
 	Types    []choice
+	// Recommended groups are open, others only if something in them is selected.
+	Recommended bool
 }
 
 // choice is an event type that can be ticked.
@@ -69,7 +71,7 @@ func newPicker(catalogue []sender.EventType, selection []string) picker {
 		if !found {
 			i = len(*section)
 			places[key] = i
-			*section = append(*section, group{Key: key, Resource: t.Resource})
+			*section = append(*section, group{Key: key, Resource: t.Resource, Recommended: t.Recommended})
 		}
 		g := &(*section)[i]
 		g.Types = append(g.Types, choice{t, selected[t.Name]})

@@ -40,6 +40,28 @@ for (const group of document.querySelectorAll(".group")) {
 followAll();
 addEventListener("pageshow", followAll);
 
+// A URL that can't be used is told when it has been entered, before the events are picked.
+const checked = document.querySelector("form[data-check-url]");
+checked?.elements.url.addEventListener("change", async (event) => {
+  const field = event.target;
+  const url = field.value;
+  if (!url.trim()) return;
+  try {
+    const answer = await fetch(checked.action, { method: "POST", body: new URLSearchParams({ check: "1", url }) });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const fresh = page.getElementById("url");
+    if (!answer.ok || !fresh || field.value !== url) return;
+    document.getElementById("url-error")?.remove();
+    for (const name of ["aria-invalid", "aria-describedby"]) {
+      if (fresh.hasAttribute(name)) field.setAttribute(name, fresh.getAttribute(name)); else field.removeAttribute(name);
+    }
+    const problem = page.getElementById("url-error");
+    if (problem) field.after(problem);
+  } catch {
+    // it is told when the form is sent
+  }
+});
+
 // Menus and panels close by Escape; a menu also by a click beside it, and when another opens.
 addEventListener("keydown", (event) => {
   if (event.key !== "Escape") return;

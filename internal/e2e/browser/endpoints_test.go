@@ -1,8 +1,10 @@
 package browser
 
 import (
+	"fmt"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp/kb"
 	"github.com/stretchr/testify/require"
@@ -34,8 +36,7 @@ func TestCreateEndpointWithThePicker(t *testing.T) {
 
 	// Select all follows its boxes and the other way round.
 	payments := b.in(recommended + ":has([value='payment.failed'])")
-	payments.click("DisclosureTriangle", "Payments 2 events")
-	payments.click("checkbox", "Select all")
+	payments.click("checkbox", "Select all") // recommended groups are open
 	payments.sees("2 of 2 events")
 	require.True(t, payments.checked("payment.succeeded A payment went through."))
 	payments.click("checkbox", "payment.failed A payment was declined.")
@@ -81,6 +82,42 @@ func TestMistakesAreShownAtTheirFields(t *testing.T) {
 	panel.fill("textbox", "Endpoint URL", w.receiver.URL()+"/free")
 	panel.follow("button", "Add endpoint")
 	b.sees("Webhook signing secret")
+}
+
+// A URL that can't be used is told when it has been entered.
+func TestURLIsCheckedEarly(t *testing.T) {
+	w := newWorld(t)
+	w.endpoint("/taken", "*")
+	b := w.visit("endpoints/new")
+	panel := b.in("[role=dialog]")
+	for _, c := range []struct{ url, problem string }{
+		{"example.com", "begin with https://"},
+		{w.receiver.URL() + "/taken", "already"},
+	} {
+		panel.fill("textbox", "Endpoint URL", c.url)
+		b.press(kb.Tab)
+		b.in("#url-error").sees(c.problem)
+		require.Equal(t, "true", value[string](b, "document.getElementById('url').getAttribute('aria-invalid')"))
+		panel.lacks("Select at least one event")
+	}
+	panel.fill("textbox", "Endpoint URL", w.receiver.URL()+"/free")
+	b.press(kb.Tab)
+	require.Eventually(t, func() bool { return value[bool](b, "!document.getElementById('url-error')") }, patience, 20*time.Millisecond)
+	require.False(t, value[bool](b, "document.getElementById('url').hasAttribute('aria-invalid')"))
+	w.only() // nothing was created
+}
+
+// The whole secret is seen, on narrow screens too.
+func TestSecretFitsItsField(t *testing.T) {
+	w := newWorld(t)
+	for i, width := range []int64{1280, 360} {
+		b := w.visit("endpoints/new")
+		b.screen(width, "light")
+		b.fill("textbox", "Endpoint URL", fmt.Sprint(w.receiver.URL(), "/", i))
+		b.click("checkbox", "All events those added later too")
+		b.follow("button", "Add endpoint")
+		require.True(t, value[bool](b, "((f) => f.scrollWidth <= f.clientWidth && f.scrollHeight <= f.clientHeight)(document.getElementById('secret'))"), "%d wide", width)
+	}
 }
 
 func TestSecretIsShownOnceAndCopied(t *testing.T) {

@@ -42,7 +42,6 @@ func TestKeyboardOnly(t *testing.T) {
 	require.Equal(t, "url", b.focus())
 	b.write(w.receiver.URL() + "/hooks")
 	b.tabTo("Payments")
-	b.press(kb.Enter)
 	b.tabTo("type")
 	b.press(" ")
 	b.tabTo("Advanced")
