@@ -148,5 +148,5 @@ func (s *Sender) giveBack(j *job, now time.Time) {
 // machine is suspended, the second can be set.
 func (s *Sender) leaseLasts(j *job, now time.Time) bool {
 	used := max(now.Sub(j.leasedAt), now.Round(0).Sub(j.leasedAt.Round(0)))
-	return used+s.cfg.timeout(&j.endpoint.Endpoint) < s.cfg.Lease
+	return used+s.cfg.timeout(&j.endpoint.Endpoint) < j.lease
 }

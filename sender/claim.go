@@ -56,8 +56,12 @@ func (s *Sender) claimAll(ctx, calls context.Context, after int64) int64 {
 			s.lanes.claimed(slots, room, defaultRoom, nil, true, after, time.Now())
 			return after
 		}
+		lease, enough := s.leases.next(now)
+		if !enough {
+			s.trouble.report("hookpost: the store is so slow that leases end before attempts can begin", errSlowStore, "lease", lease)
+		}
 		claims, err := s.claim(calls, store.ClaimParams{
-			Owner: s.cfg.owner, Lease: s.cfg.Lease, Limit: slots, Bytes: claimBytes,
+			Owner: s.cfg.owner, Lease: lease, Limit: slots, Bytes: claimBytes,
 			Room: room, DefaultRoom: defaultRoom, After: after, Window: s.cfg.GiveUpAfter,
 		})
 		s.claimsFail.Store(err != nil)
@@ -65,7 +69,7 @@ func (s *Sender) claimAll(ctx, calls context.Context, after int64) int64 {
 		var jobs []*job
 		if err == nil {
 			s.clock.learn(claims.Now, now, time.Now())
-			jobs = s.jobs(calls, claims.Deliveries, now)
+			jobs = s.jobs(calls, claims.Deliveries, now, lease)
 		}
 		s.lanes.claimed(slots, room, defaultRoom, jobs, claims.More || err != nil, claims.After, time.Now())
 		if err != nil {
@@ -102,7 +106,7 @@ func (s *Sender) claim(ctx context.Context, p store.ClaimParams) (store.Claims, 
 
 // jobs pairs claimed deliveries with their endpoints. One whose endpoint can't be
 // read is given back by its attempt.
-func (s *Sender) jobs(ctx context.Context, claims []store.Claimed, leasedAt time.Time) []*job {
+func (s *Sender) jobs(ctx context.Context, claims []store.Claimed, leasedAt time.Time, lease time.Duration) []*job {
 	if len(claims) == 0 {
 		return nil
 	}
@@ -113,9 +117,15 @@ func (s *Sender) jobs(ctx context.Context, claims []store.Claimed, leasedAt time
 		s.trouble.report("hookpost: endpoints can't be read; their deliveries wait", err)
 	}
 	jobs := make([]*job, len(claims))
+	var timeout time.Duration
 	for i, c := range claims {
-		jobs[i] = &job{Claimed: c, endpoint: endpoints[c.ID.Endpoint], leasedAt: leasedAt}
+		ep := endpoints[c.ID.Endpoint]
+		if ep != nil {
+			timeout = max(timeout, s.cfg.timeout(&ep.Endpoint))
+		}
+		jobs[i] = &job{Claimed: c, endpoint: ep, leasedAt: leasedAt, lease: lease}
 	}
+	s.leases.took(time.Since(leasedAt), timeout, time.Now())
 	return jobs
 }
 

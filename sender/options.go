@@ -71,7 +71,8 @@ type Options struct {
 	PollInterval time.Duration
 	// Lease is how long a delivery belongs to this Sender once claimed: what a
 	// crash delays it. At least a second longer than HTTP.Timeout, at most a day.
-	// Default: 5 s longer.
+	// Default: 5 s longer. While the store is so slow that attempts would find their
+	// leases used up, leases last longer, up to 10 minutes.
 	// An endpoint's own Timeout must be a second shorter: for the longest, 30 s, set
 	// a Lease of 31 s or more, in all processes.
 	Lease time.Duration

@@ -342,6 +342,7 @@ func (s *Sender) handOver(m *member, set *endpointSet, endpoint int64) {
 		},
 		endpoint:  set.members[i].endpoint,
 		leasedAt:  m.begun,
+		lease:     m.lease,
 		handedOff: true,
 	})
 }

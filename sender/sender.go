@@ -39,6 +39,7 @@ type Sender struct {
 	cache   *endpointCache
 	lanes   *lanes
 	poster  *poster
+	leases  leaseLength
 	enqueue *enqueuer
 	settler *settler
 	workers *workers
@@ -88,7 +89,8 @@ func New(st store.Store, o *Options) (*Sender, error) {
 	s.lanes = newLanes(cfg.MaxInFlight)
 	s.observe = newObserving(cfg.Observer, s.log)
 	s.counts = newCounters()
-	s.enqueue = &enqueuer{st: st, observe: s.observe, lease: cfg.Lease}
+	s.enqueue = &enqueuer{st: st, observe: s.observe, leases: &s.leases}
+	s.leases = leaseLength{base: cfg.Lease, timeout: cfg.HTTP.Timeout}
 	s.trouble = &trouble{log: s.log}
 	s.settler = newSettler(s)
 	s.workers = newWorkers(s)

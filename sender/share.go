@@ -34,7 +34,7 @@ const (
 type enqueuer struct {
 	st      store.Queue
 	observe *observing
-	lease   time.Duration
+	leases  *leaseLength
 
 	mu      sync.Mutex
 	pending []*member
@@ -50,7 +50,8 @@ type member struct {
 	example bool // for the one endpoint that event.For names
 
 	begun    time.Time // our time just before the commit began: what its lease counts from
-	repeated bool      // the answer to a commit of it was lost
+	lease    time.Duration
+	repeated bool // the answer to a commit of it was lost
 	result   store.Enqueued
 	err      error
 	done     chan struct{}
@@ -151,7 +152,7 @@ func (q *enqueuer) store(batch []*member) {
 		for _, m := range batch {
 			limit <- struct{}{}
 			go func() {
-				m.err = q.commit(&commit{batch: []*member{m}, owner: first.owner, begun: first.begun, repeat: first.repeat})
+				m.err = q.commit(&commit{batch: []*member{m}, owner: first.owner, lease: first.lease, begun: first.begun, repeat: first.repeat})
 				m.done <- struct{}{}
 				<-limit
 			}()
@@ -169,6 +170,7 @@ type commit struct {
 	// owner takes the leases, and is of this commit alone: a repetition must not take
 	// those for its own that an earlier Send of the same event has.
 	owner  int64
+	lease  time.Duration
 	begun  time.Time // when the first try began that may have been committed
 	repeat bool      // an earlier try may have been committed
 }
@@ -179,8 +181,9 @@ type commit struct {
 func (q *enqueuer) commit(c *commit) error {
 	if c.owner == 0 {
 		c.owner = rand.Int64()
+		c.lease, _ = q.leases.next(time.Now())
 	}
-	p := store.EnqueueParams{Events: make([]store.NewEvent, len(c.batch)), Owner: c.owner, Lease: q.lease}
+	p := store.EnqueueParams{Events: make([]store.NewEvent, len(c.batch)), Owner: c.owner, Lease: c.lease}
 	for i, m := range c.batch {
 		p.Events[i] = m.event
 	}
@@ -199,7 +202,7 @@ func (q *enqueuer) commit(c *commit) error {
 		q.observe.eventsStored(tried, len(c.batch), err)
 		if err == nil {
 			for i, m := range c.batch {
-				m.result, m.begun, m.repeated = results[i], c.begun, m.repeated || c.repeat
+				m.result, m.begun, m.lease, m.repeated = results[i], c.begun, c.lease, m.repeated || c.repeat
 			}
 			return nil
 		}

@@ -15,8 +15,9 @@ type job struct {
 	store.Claimed
 	endpoint *liveEndpoint
 	// leasedAt is our time just before the lease was taken: it surely lasts until
-	// leasedAt plus Options.Lease.
+	// leasedAt plus lease.
 	leasedAt  time.Time
+	lease     time.Duration
 	handedOff bool
 
 	// While the attempt is under way: a link in its lane's list.
