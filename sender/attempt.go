@@ -42,6 +42,9 @@ func (s *Sender) attempt(ctx context.Context, within *deadline, j *job) {
 		return
 	}
 	now = time.Now() // a keyring that asks a service takes its time
+	if s.clock.unsure(now) {
+		j.Elapsed = 0 // nobody knows; the failures are counted all the same
+	}
 	if !s.leaseLasts(j, now) {
 		s.giveBack(j, now)
 		return
@@ -89,6 +92,7 @@ func (s *Sender) attempt(ctx context.Context, within *deadline, j *job) {
 		how = timedOut
 	}
 	s.lanes.finish(j, how, report.Hold, after)
+	s.upkeep.heldFor(report.Hold)
 	s.settler.put(j, report)
 }
 

@@ -37,6 +37,8 @@ type arrival struct {
 type fakeNet struct {
 	// answer gives the status of an answer, after any delay it likes. Nil answers 200.
 	answer func(ctx context.Context, host, id string) (int, error)
+	// header, if set, gives the header of an answer.
+	header func(status int) http.Header
 
 	mu  sync.Mutex
 	got []arrival
@@ -54,7 +56,11 @@ func (n *fakeNet) RoundTrip(req *http.Request) (*http.Response, error) {
 			return nil, err
 		}
 	}
-	return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody}, nil
+	h := http.Header{}
+	if n.header != nil {
+		h = n.header(status)
+	}
+	return &http.Response{StatusCode: status, Header: h, Body: http.NoBody}, nil
 }
 
 // arrivals returns the requests so far that a host got, or all hosts for "".

@@ -2,10 +2,26 @@ package sender
 
 import (
 	"context"
+	"errors"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
+)
+
+var errJump = errors.New("the store's time and this process's have moved against each other")
+
+const (
+	// clockAsked is how old what is known of the store's time gets before it is asked
+	// for again.
+	clockAsked = time.Minute
+	// clockJump is how much the store's clock and ours move against each other between
+	// two answers of the store before one of them is taken to have jumped.
+	clockJump = time.Minute
+	// clockUnsure is how long after a jump nothing is ended or destroyed because of the
+	// time that went by. It is what a person has to set the clock right.
+	clockUnsure = time.Hour
 )
 
 // storeClock tells the store's time without asking each time. Signatures and
@@ -14,6 +30,13 @@ import (
 type storeClock struct {
 	offset atomic.Int64 // store time minus ours, in nanoseconds
 	known  atomic.Bool
+	asking atomic.Bool
+
+	mu     sync.Mutex
+	answer time.Time     // our time of the last answer
+	last   time.Duration // its offset
+	jumped time.Time     // our time of the last jump
+	onJump func(by time.Duration)
 }
 
 // learn takes note of the store's time, as answered between two moments of ours.
@@ -25,15 +48,40 @@ func (c *storeClock) learn(storeNow, before, after time.Time) {
 	}
 	uncertain := after.Sub(before) / 2
 	offset := storeNow.Sub(before.Add(uncertain).Round(0))
+	known := c.known.Load()
+	c.answered(offset, uncertain, after, known)
 	old := time.Duration(c.offset.Load())
-	if c.known.Load() && (offset-old).Abs() <= uncertain+time.Millisecond {
+	if known && (offset-old).Abs() <= uncertain+time.Millisecond {
 		return
 	}
-	if !c.known.Load() && offset.Abs() <= uncertain+time.Millisecond {
+	if !known && offset.Abs() <= uncertain+time.Millisecond {
 		offset = 0
 	}
 	c.offset.Store(int64(offset))
 	c.known.Store(true)
+}
+
+// answered notices jumps.
+func (c *storeClock) answered(offset, uncertain time.Duration, now time.Time, known bool) {
+	c.mu.Lock()
+	by := offset - c.last
+	jump := known && by.Abs() > clockJump+uncertain
+	if jump {
+		c.jumped = now
+	}
+	c.answer, c.last = now, offset
+	c.mu.Unlock()
+	if jump && c.onJump != nil {
+		c.onJump(by)
+	}
+}
+
+// unsure reports whether a clock has jumped so lately that what it says of time gone by
+// is not to be relied on.
+func (c *storeClock) unsure(now time.Time) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.jumped.IsZero() && now.Sub(c.jumped) < clockUnsure
 }
 
 // at returns the store's time at our moment t.
@@ -41,16 +89,33 @@ func (c *storeClock) at(t time.Time) time.Time {
 	return t.Round(0).Add(time.Duration(c.offset.Load())).UTC()
 }
 
-// ask learns the store's time if it is not known yet.
+// ask learns the store's time if it is not known yet, or anew if no answer of the
+// store's has told it for a minute; then what was known will do if the store does not
+// answer.
 func (c *storeClock) ask(ctx context.Context, st store.Queue) error {
-	if c.known.Load() {
-		return nil
+	known := c.known.Load()
+	if known {
+		c.mu.Lock()
+		fresh := time.Since(c.answer) < clockAsked
+		c.mu.Unlock()
+		if fresh || !c.asking.CompareAndSwap(false, true) {
+			return nil
+		}
+		defer c.asking.Store(false)
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, time.Second)
+		defer cancel()
 	}
 	before := time.Now()
 	now, err := st.Now(ctx)
-	if err != nil {
-		return err
+	switch {
+	case err == nil:
+		c.learn(now, before, time.Now())
+	case known: // and not again at once
+		c.mu.Lock()
+		c.answer = time.Now()
+		c.mu.Unlock()
+		err = nil
 	}
-	c.learn(now, before, time.Now())
-	return nil
+	return err
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,4 +71,91 @@ func TestStoreClockIsLearntAnew(t *testing.T) {
 	require.WithinDuration(t, base.Add(-time.Minute), c.at(base), 6*time.Millisecond)
 	c.learn(time.Time{}, base, base)
 	require.WithinDuration(t, base.Add(-time.Minute), c.at(base), 6*time.Millisecond, "a store that tells no time")
+}
+
+// The store's clock jumps, by days and in either direction: it is said, and nothing is
+// given up, disabled or removed for an age that may not be its own, until somebody could
+// look. What is ready goes out as ever.
+func TestClockJumps(t *testing.T) {
+	for _, by := range []time.Duration{100 * 24 * time.Hour, -2 * time.Minute, 4 * 24 * time.Hour} {
+		t.Run(by.String(), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bubble) {
+				var shift atomic.Int64
+				b.mem = memory.NewWithClock(func() time.Time { return time.Now().Add(time.Duration(shift.Load())) })
+				fail := true
+				b.net.answer = func(_ context.Context, h, _ string) (int, error) {
+					if h == host(1) && fail {
+						return 500, nil
+					}
+					return 200, nil
+				}
+				s := b.start(b.mem, Options{KeepPayloads: 80 * time.Hour, KeepLog: 80 * time.Hour})
+				b.endpoint(&s.Tenant, host(1))
+				other := s.For("other", store.Live)
+				b.endpoint(other, host(2))
+				failing := b.send(&s.Tenant, "failing")
+				old := b.send(other, "old")
+				b.pass(10 * time.Minute)
+				require.Equal(t, 1, b.count(&s.Tenant, store.Pending))
+
+				shift.Store(int64(by))
+				b.send(other, "new")
+				b.pass(45 * time.Minute)
+				require.Contains(t, b.log.String(), "the clock has jumped")
+				d, _ := b.delivery(&s.Tenant, failing)
+				require.Equal(t, store.Pending, d.State)
+				ev, err := other.Event(t.Context(), old)
+				require.NoError(t, err)
+				require.True(t, ev.ErasedAt.IsZero())
+				require.Equal(t, 2, b.count(other, store.Delivered))
+
+				// Set right again, nothing is lost. A retry whose time was reckoned meanwhile
+				// has that time; a person can have it made due.
+				shift.Store(0)
+				fail = false
+				_, err = s.Recover(t.Context(), Recovery{})
+				require.NoError(t, err)
+				b.pass(time.Minute)
+				d, _ = b.delivery(&s.Tenant, failing)
+				require.Equal(t, store.Delivered, d.State)
+				_, err = other.Event(t.Context(), old)
+				require.NoError(t, err)
+			})
+		})
+	}
+}
+
+// A Sender that only stores events hears of the store's time as well, and is not held
+// up when the store does not tell it.
+func TestClockIsAskedAnew(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var shift atomic.Int64
+		b.mem = memory.NewWithClock(func() time.Time { return time.Now().Add(time.Duration(shift.Load())) })
+		mute := false
+		s := b.sender(&brokenStore{Store: b.mem, before: func(ctx context.Context, method string) error {
+			if method == "Now" && mute {
+				<-ctx.Done()
+				return ctx.Err()
+			}
+			return nil
+		}}, Options{})
+		created := func(id string) time.Time {
+			b.send(&s.Tenant, id)
+			ev, err := s.Event(t.Context(), id)
+			require.NoError(t, err)
+			return ev.CreatedAt
+		}
+		created("a")
+		shift.Store(int64(time.Hour))
+		b.pass(2 * time.Minute)
+		require.WithinDuration(t, time.Now().Add(time.Hour), created("b"), time.Second)
+		mute = true
+		b.pass(2 * time.Minute)
+		began := time.Now()
+		created("c")
+		require.LessOrEqual(t, time.Since(began), time.Second)
+		began = time.Now()
+		created("d")
+		require.Zero(t, time.Since(began))
+	})
 }

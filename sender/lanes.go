@@ -128,6 +128,13 @@ func (l *lanes) wary() bool { return l.unproven >= l.quarter() }
 
 func (l *lanes) quarter() int { return max(1, l.slots/4) }
 
+// spare is how many slots are not for claims, so that an event that is sent now finds
+// one beside any backlog.
+func (l *lanes) spare() int { return max(1, l.slots/8) }
+
+// claimable is how many slots a claim may take.
+func (l *lanes) claimable() int { return l.free - max(0, l.spare()-l.handedOff) }
+
 // matters reports whether claims must hear of the endpoint, since they would give it
 // too much. Of those that are only slow some are remembered and not all: what is
 // kept is bounded by the slots.
@@ -214,7 +221,7 @@ func (l *lanes) unreserve(endpoint int64, now time.Time) {
 func (l *lanes) offer(limit int, now time.Time) (slots int, room map[int64]int, defaultRoom int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	slots = min(limit, l.free)
+	slots = min(limit, l.claimable())
 	if slots <= 0 {
 		l.backlogged = true // the next slot to become free wakes the claims
 		return 0, nil, 0
@@ -421,6 +428,19 @@ func (l *lanes) block(endpoint int64, d time.Duration, now time.Time) {
 	l.mu.Unlock()
 }
 
+// nextOpen returns when the next of the endpoints that have a backlog and are left alone
+// may be sent to again; zero: none is.
+func (l *lanes) nextOpen(now time.Time) (next time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, la := range l.waiting {
+		if la.until.After(now) && (next.IsZero() || la.until.Before(next)) {
+			next = la.until
+		}
+	}
+	return next
+}
+
 // slow reports whether the endpoint's oldest attempt takes long, or the last one did.
 func (la *lane) slow(now time.Time) bool {
 	return la.sluggish || la.first != nil && now.Sub(la.first.started) > slowAfter
@@ -460,12 +480,12 @@ func (l *lanes) idle() bool {
 }
 
 // enough reports whether a claim would be worth its cost: at least n slots are free,
-// or all of them, and the endpoints known to have a backlog have as much room, or
+// or all that claims may take, and the endpoints known to have a backlog have as much room, or
 // half of all theirs.
 func (l *lanes) enough(n int) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.free < min(n, l.slots) {
+	if l.claimable() < min(n, l.slots-l.spare()) {
 		return false
 	}
 	free, all := 0, 0

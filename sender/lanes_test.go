@@ -163,6 +163,9 @@ func TestLanesBacklogIsNotOvertaken(t *testing.T) {
 func TestLanesDeliveryStoredDuringAClaimIsNotForgotten(t *testing.T) {
 	w := newLaneWorld(t, 64)
 	w.strangers = false
+	for i := range int64(w.spare()) {
+		w.hand(100 + i)
+	}
 	slots, room, defaultRoom := w.offer(claimBatch, w.now)
 	require.False(t, w.reserve(1, w.now), "the claim has all slots")
 	require.True(t, w.stored(1, w.now), "the claim may have looked already")
@@ -170,6 +173,29 @@ func TestLanesDeliveryStoredDuringAClaimIsNotForgotten(t *testing.T) {
 	require.False(t, w.reserve(1, w.now))
 	require.Empty(t, w.claim(map[int64]int{}))
 	require.True(t, w.reserve(1, w.now))
+}
+
+// However much is claimed, some slots are for events that are sent now; and while those
+// have them, claims get the rest.
+func TestLanesAnEighthIsForHandOffs(t *testing.T) {
+	for _, slots := range []int{2, 3, 8, 64, 512} {
+		w := newLaneWorld(t, slots)
+		w.strangers = false
+		ready := make(map[int64]int)
+		for i := range int64(2 * slots) {
+			ready[i] = 1
+		}
+		claimed := 0
+		for range slots {
+			claimed += len(w.claim(ready))
+		}
+		spare := max(1, slots/8)
+		require.Equal(t, slots-spare, claimed, "%d slots", slots)
+		for i := range int64(spare) {
+			require.True(t, w.reserve(10_000+i, w.now), "%d slots", slots)
+		}
+		require.False(t, w.reserve(20_000, w.now), "%d slots", slots)
+	}
 }
 
 func TestLanesAQuarterIsForClaims(t *testing.T) {

@@ -92,6 +92,9 @@ func New(st store.Store, o *Options) (*Sender, error) {
 	s.enqueue = &enqueuer{st: st, observe: s.observe, leases: &s.leases}
 	s.leases = leaseLength{base: cfg.Lease, timeout: cfg.HTTP.Timeout}
 	s.trouble = &trouble{log: s.log}
+	s.clock.onJump = func(by time.Duration) {
+		s.trouble.report("hookpost: the clock has jumped; for an hour nothing is given up, disabled or removed for its age", errJump, "by", by)
+	}
 	s.settler = newSettler(s)
 	s.workers = newWorkers(s)
 	s.hooks = newHookRunner(s.log)

@@ -298,7 +298,11 @@ func (w *recorder) commit(ctx context.Context, batch []report) bool {
 // settled does what follows from a recorded result.
 func (s *Sender) settled(r *report, done store.Settled) {
 	if done.Accepted && r.Verdict == store.Retry {
-		s.upkeep.retryIn(r.Delay)
+		if r.Delay > 0 {
+			s.upkeep.retryIn(r.Delay)
+		} else if s.lanes.stored(r.ID.Endpoint, time.Now()) {
+			s.Wake()
+		}
 	}
 	if done.Accepted && r.Verdict == store.Exhaust {
 		s.exhausted(r)

@@ -18,6 +18,8 @@ const (
 	pruneRest   = 30
 	pruneBreath = 10 * time.Millisecond // the least of these waits
 	disableStep = 100
+	// holdSlack is for the way to the store, which counts a hold from when it hears of it.
+	holdSlack = 50 * time.Millisecond
 	// upkeepTimeout ends a step of a store that hangs.
 	upkeepTimeout = time.Minute
 )
@@ -29,7 +31,7 @@ type upkeep struct {
 	kick  chan struct{}
 	mu    sync.Mutex
 
-	promote, takeOver, expire, fanOut, cancel, failing, prune, forget task
+	promote, takeOver, expire, fanOut, cancel, failing, prune, forget, resume task
 }
 
 // task is one kind of step. After a step it is due again at once if there is more
@@ -56,6 +58,9 @@ func newUpkeep(s *Sender) *upkeep {
 		return n, err
 	})}
 	u.expire = task{name: "expire", every: 30 * time.Second, step: u.counting(func(ctx context.Context) (int, error) {
+		if s.clock.unsure(time.Now()) {
+			return 0, nil
+		}
 		n, err := s.st.Expire(ctx, s.cfg.GiveUpAfter, upkeepStep)
 		if n > 0 {
 			s.log.Warn("hookpost: deliveries exhausted whose time ended while their endpoint was disabled", "count", n)
@@ -75,6 +80,9 @@ func newUpkeep(s *Sender) *upkeep {
 	u.failing = task{name: "disable failing", every: time.Minute, step: u.stepFailing}
 	retention := store.Retention{Payloads: s.cfg.KeepPayloads, Responses: s.cfg.KeepResponses, Log: s.cfg.KeepLog}
 	u.prune = task{name: "prune", every: time.Minute, breath: pruneBreath, rest: pruneRest, step: func(ctx context.Context) (bool, error) {
+		if s.clock.unsure(time.Now()) {
+			return false, nil
+		}
 		n, err := s.st.Prune(ctx, retention, pruneStep)
 		return n >= pruneStep, err
 	}}
@@ -83,7 +91,8 @@ func newUpkeep(s *Sender) *upkeep {
 		s.counts.forget(time.Now())
 		return false, nil
 	}}
-	u.tasks = []*task{&u.promote, &u.takeOver, &u.fanOut, &u.expire, &u.cancel, &u.failing, &u.prune, &u.forget}
+	u.resume = task{name: "resume", every: time.Hour, step: u.stepResume}
+	u.tasks = []*task{&u.promote, &u.takeOver, &u.fanOut, &u.expire, &u.cancel, &u.failing, &u.prune, &u.forget, &u.resume}
 	return u
 }
 
@@ -193,9 +202,26 @@ func (u *upkeep) stepPromote(ctx context.Context) (bool, error) {
 	return p.Moved >= upkeepStep, nil
 }
 
+// heldFor says that an endpoint is on hold for so long. What waits for it by then goes
+// without waiting for a poll.
+func (u *upkeep) heldFor(d time.Duration) {
+	if d > 0 {
+		u.in(&u.resume, d+holdSlack)
+	}
+}
+
+func (u *upkeep) stepResume(context.Context) (bool, error) {
+	now := time.Now()
+	u.s.Wake()
+	if next := u.s.lanes.nextOpen(now); !next.IsZero() {
+		u.heldFor(next.Sub(now))
+	}
+	return false, nil
+}
+
 func (u *upkeep) stepFailing(ctx context.Context) (bool, error) {
 	s := u.s
-	if s.cfg.DisableAfter < 0 {
+	if s.cfg.DisableAfter < 0 || s.clock.unsure(time.Now()) {
 		return false, nil
 	}
 	reason := "no success for " + days(s.cfg.DisableAfter)

@@ -54,8 +54,7 @@ const claimText = `WITH RECURSIVE w(endpoint, wrapped, n, taken, bytes, cut, lan
 				OR w.taken = 0 AND row_number() OVER o = 1 AS fits
 			FROM (SELECT c.tid, c.due_at, c.event, coalesce((SELECT octet_length(e.body) FROM hookpost.event e WHERE e.num = c.event), 0) AS size
 				FROM (SELECT q.ctid AS tid, q.due_at, q.event FROM hookpost.delivery q
-					WHERE q.endpoint = x.endpoint AND q.state = 1 AND q.due_at <= statement_timestamp()
-					AND q.due_at >= coalesce(l.low, '-infinity')
+					WHERE q.endpoint = x.endpoint AND q.state = 1 AND q.due_at >= coalesce(l.low, '-infinity')
 					AND (l.since IS NULL OR coalesce(q.first_at, q.due_at) > l.since)
 					AND l.open AND l.room > 0 AND w.n < $9::int
 					ORDER BY q.due_at LIMIT greatest(least(l.room, $2::int - w.taken), 0) FOR UPDATE SKIP LOCKED) c OFFSET 0) b
