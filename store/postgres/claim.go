@@ -99,8 +99,11 @@ func (s *Store) Claim(ctx context.Context, p store.ClaimParams) (store.Claims, e
 		p.After, int32(min(p.Limit, 100_000)), int64(p.Bytes), int32(min(p.DefaultRoom, 1<<30)), rooms, window, hot, low,
 		int32(min(endpoints, 1<<20)), p.Owner, micros(p.Lease),
 	}
-	c := claim{out: store.Claims{After: p.After}}
-	err = s.pipeline(ctx, settingsIndex, func(b *batch) { b.add(claimText, args, c.take) })
+	var c claim
+	err = s.pipeline(ctx, settingsIndex, func(b *batch) {
+		c = claim{out: store.Claims{After: p.After}}
+		b.add(claimText, args, c.take)
+	})
 	if err != nil {
 		return store.Claims{}, err
 	}

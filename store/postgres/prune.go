@@ -43,10 +43,12 @@ func (s *Store) Prune(ctx context.Context, r store.Retention, limit int) (n int,
 	if r.Log <= 0 && r.Payloads <= 0 && r.Responses <= 0 {
 		return 0, s.read(ctx, func(querier) error { return ctx.Err() })
 	}
-	forgotTo, erasedTo, silencedTo := s.outdated.begin(time.Now())
+	var forgotTo, erasedTo int64
+	var silencedTo *time.Time
 	err = s.writeTx(ctx, settingsWrite, func(tx pgx.Tx) error {
 		q := pgxQuerier{s.text, tx}
 		n = 0
+		forgotTo, erasedTo, silencedTo = s.outdated.begin(time.Now())
 		if r.Log > 0 {
 			nums, end, err := lockOutdated(ctx, q, "", r.Log, forgotTo, limit)
 			if err != nil {

@@ -137,8 +137,16 @@ func (t *settler) order(indexes []int) {
 	})
 }
 
-// queue queues the statements for plain successes and for the others.
+// queue queues the statements for plain successes and for the others. Results of an
+// earlier try are forgotten.
 func (t *settler) queue(b *batch, plain, other []int) {
+	for _, indexes := range [...][]int{plain, other} {
+		for _, i := range indexes {
+			t.out[i], t.done[i] = store.Settled{}, false
+		}
+		t.told = slices.DeleteFunc(t.told, func(r report) bool { return slices.Contains(indexes, r.index) })
+	}
+	t.wants = nil
 	if len(plain) > 0 {
 		b.add(settlePlain, t.plainArgs(plain), func(scan scanner) error { return t.takePlain(scan, plain) })
 	}

@@ -28,6 +28,7 @@ func (s *Store) Promote(ctx context.Context, limit int) (store.Promoted, error) 
 	var now time.Time
 	var due *time.Time
 	err := s.pipeline(ctx, settingsWrite, func(b *batch) {
+		out.Moved = 0
 		b.addExec(promoteText, &out.Moved, limit, from)
 		b.add(nextDueText, []any{from}, func(scan scanner) error { return scan(&now, &due) })
 	})
@@ -114,7 +115,11 @@ func (s *Store) Expire(ctx context.Context, window time.Duration, limit int) (n 
 		return 0, ctx.Err()
 	}
 	step := func(limit int, all bool) error {
-		return s.pipeline(ctx, settingsWrite, func(b *batch) { b.addExec(expireText, &n, micros(window), limit, all) })
+		before := n
+		return s.pipeline(ctx, settingsWrite, func(b *batch) {
+			n = before
+			b.addExec(expireText, &n, micros(window), limit, all)
+		})
 	}
 	if err := step(limit, false); err != nil {
 		return 0, err
@@ -195,6 +200,7 @@ func cancelPending(ctx context.Context, q querier, endpoint, after int64, limit 
 // pass over their log. All such are ready, and claims have met them.
 func (s *Store) cancelLate(ctx context.Context, dead []int64, limit int) (n int, err error) {
 	err = s.pipeline(ctx, settingsWrite, func(b *batch) {
+		n = 0
 		b.addExec(`UPDATE hookpost.delivery SET state = 5, reason = '`+store.ReasonDeleted+`',
 				finished_at = (SELECT p.changed_at FROM hookpost.endpoint p WHERE p.num = delivery.endpoint)
 			WHERE ctid = ANY (ARRAY(SELECT q.tid FROM unnest($1::bigint[]) AS l(endpoint) CROSS JOIN LATERAL (
