@@ -80,8 +80,12 @@ fuzz: ## Fuzz every target for FUZZTIME (1000x: so many calls)
 	done
 
 .PHONY: faults
-faults: ## Break workers and databases while events flow: the long form of internal/e2e
-	cd internal/e2e && HOOKPOST_FAULTS=full go test -count=1 -timeout=60m
+faults: export HOOKPOST_FAULTS = full
+faults: ## Break workers and databases while events flow, and single calls of the stores: all in their long form
+	cd internal/e2e && go test -count=1 -timeout=60m
+	for dir in internal/storemodel store/sqlite store/postgres; do \
+		(cd $$dir && go test -count=1 -timeout=60m -run='^TestModel$$' .) || exit 1; \
+	done
 
 .PHONY: bench-once
 bench-once: ## Run every benchmark one short turn, to see that it still works

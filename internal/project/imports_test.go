@@ -43,11 +43,12 @@ var arrows = map[string][]string{
 		"go.opentelemetry.io/otel/semconv/v1.43.0", "go.opentelemetry.io/otel/semconv/v1.43.0/httpconv",
 		"go.opentelemetry.io/otel/semconv/v1.43.0/messagingconv", "go.opentelemetry.io/otel/trace",
 	},
-	"internal/inert":    {},
-	"internal/netguard": {},
-	"internal/pgproxy":  {},
-	"internal/pgserver": {},
-	"internal/project":  {},
+	"internal/inert":      {},
+	"internal/netguard":   {},
+	"internal/pgproxy":    {},
+	"internal/pgserver":   {},
+	"internal/project":    {},
+	"internal/storemodel": {"store", "store/memory"},
 }
 
 // forTests are internal packages that only tests import, with what they may import

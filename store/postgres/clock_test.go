@@ -56,3 +56,10 @@ func (s *Shifted) Advance(t testing.TB, d time.Duration) {
 	_, err := s.pool.Exec(context.WithoutCancel(t.Context()), "UPDATE "+s.shift+" SET by = by + $1 * interval '1 microsecond'", d.Microseconds())
 	require.NoError(t, err)
 }
+
+// Set makes the clock show a time. It runs on from there.
+func (s *Shifted) Set(t testing.TB, at time.Time) {
+	t.Helper()
+	_, err := s.pool.Exec(context.WithoutCancel(t.Context()), "UPDATE "+s.shift+" SET by = $1 - clock_timestamp()", at)
+	require.NoError(t, err)
+}

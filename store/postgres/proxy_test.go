@@ -16,13 +16,16 @@ import (
 	"github.com/hookpost/hookpost/store/postgres"
 )
 
+// execModes are all ways of pgx to run statements.
+var execModes = []pgx.QueryExecMode{
+	pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
+	pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
+}
+
 // onEachExecMode runs test with a store that reaches the server by one connection
 // through a proxy, for all ways of pgx to run statements.
 func onEachExecMode(t *testing.T, test func(t *testing.T, st *postgres.Store, p *pgproxy.Proxy, mode pgx.QueryExecMode)) {
-	for _, mode := range []pgx.QueryExecMode{
-		pgx.QueryExecModeCacheStatement, pgx.QueryExecModeCacheDescribe, pgx.QueryExecModeDescribeExec,
-		pgx.QueryExecModeExec, pgx.QueryExecModeSimpleProtocol,
-	} {
+	for _, mode := range execModes {
 		t.Run(mode.String(), func(t *testing.T) {
 			p, through := server.Proxy(t)
 			st, _, _ := open(t, through, func(c *pgxpool.Config) {

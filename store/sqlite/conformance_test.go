@@ -40,6 +40,12 @@ func (c *clock) Advance(d time.Duration) {
 	c.now = c.now.Add(d)
 }
 
+func (c *clock) Set(t time.Time) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now = t
+}
+
 // noSync spares tests that crash nothing the waiting for the disk.
 const noSync = "?_pragma=synchronous(OFF)"
 
