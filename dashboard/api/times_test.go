@@ -15,7 +15,7 @@ import (
 
 // A page can be read whatever a store says of one of its elements.
 func TestTimesThatJSONLacks(t *testing.T) {
-	const first, last = "0000-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"
+	const first, last = "0000-01-01T00:00:00.000000Z", "9999-12-31T23:59:59.999999Z"
 	for _, c := range []struct {
 		at   time.Time
 		want string
@@ -27,7 +27,7 @@ func TestTimesThatJSONLacks(t *testing.T) {
 		{time.Date(-1, 12, 31, 23, 59, 59, 0, time.UTC), first},
 		{time.Date(0, 1, 1, 0, 0, 0, 0, time.FixedZone("", 3600)), first},
 		{time.Date(0, 1, 1, 0, 0, 0, 0, time.UTC), first},
-		{time.Date(2026, 5, 24, 12, 0, 0, 0, time.FixedZone("", 7200)), "2026-05-24T10:00:00Z"},
+		{time.Date(2026, 5, 24, 12, 0, 0, 0, time.FixedZone("", 7200)), "2026-05-24T10:00:00.000000Z"},
 	} {
 		b, err := json.Marshal(list[eventView]{Data: []eventView{
 			viewEvent(store.Event{ID: "evt_1"}), viewEvent(store.Event{ID: "evt_2", CreatedAt: c.at, StoredAt: c.at, ErasedAt: c.at}),
