@@ -505,7 +505,7 @@ func TestProxyOfTheEnvironmentIsIgnored(t *testing.T) {
 	t.Setenv("HTTP_PROXY", proxy.URL())
 	t.Setenv("http_proxy", proxy.URL())
 	p := testPoster(t, HTTPOptions{Egress: Egress{Allow: sendertest.Loopback()}})
-	require.Nil(t, p.transport.Proxy) // net/http's function reads the environment but once
+	require.Nil(t, p.transport.pick().Proxy) // net/http's function reads the environment but once
 	d, err := newDestination("http://169.254.169.254/", testKeys(t))
 	require.NoError(t, err)
 	require.Equal(t, ClassBlocked, p.post(t.Context(), d, jsonType, testMessage()).Class)

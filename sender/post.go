@@ -70,6 +70,14 @@ type HTTPOptions struct {
 	// which 5 s is a common one. Default 4 s; negative: connections are not reused.
 	IdleTimeout time.Duration
 
+	// MaxConnAge is how long a connection is used, however busy it is: no request
+	// begins on an older one, and each closes behind its answer. So a receiver that
+	// moved in DNS is found, and Egress asked again, after that time at the latest.
+	// It varies, down to half, and the requests pass over to new connections bit by
+	// bit; meanwhile there can be up to twice as many. Default 1 min, at least 1 s;
+	// negative: no limit.
+	MaxConnAge time.Duration
+
 	// MaxResponseBody is how many bytes of the body of a failed attempt's answer go
 	// into the log. Default and maximum 16 KiB; negative: neither body nor headers
 	// are kept.
@@ -97,7 +105,7 @@ func checkHTTPTimeout(d time.Duration) error {
 // for concurrent use.
 type poster struct {
 	policy    *netguard.Policy
-	transport *http.Transport
+	transport *rotation
 	rt        http.RoundTripper // transport, or what wraps it
 	timeout   time.Duration
 	userAgent []string // the header's values
@@ -110,6 +118,7 @@ func newPoster(o HTTPOptions, concurrency int) (*poster, error) {
 	def(&o.Timeout, defaultTimeout)
 	def(&o.UserAgent, defaultUserAgent)
 	def(&o.IdleTimeout, defaultIdleTimeout)
+	def(&o.MaxConnAge, defaultMaxConnAge)
 	def(&o.MaxResponseBody, maxResponseBody)
 	if err := checkHTTPTimeout(o.Timeout); err != nil {
 		return nil, err
@@ -117,6 +126,8 @@ func newPoster(o HTTPOptions, concurrency int) (*poster, error) {
 	switch {
 	case o.MaxResponseBody > maxResponseBody:
 		return nil, fmt.Errorf("%w: HTTP.MaxResponseBody is %d; it can be at most %d", ErrInvalidOptions, o.MaxResponseBody, maxResponseBody)
+	case o.MaxConnAge > 0 && o.MaxConnAge < minMaxConnAge:
+		return nil, fmt.Errorf("%w: HTTP.MaxConnAge is %s; it must be at least %s, or negative for none", ErrInvalidOptions, o.MaxConnAge, minMaxConnAge)
 	case !printable(o.UserAgent):
 		return nil, fmt.Errorf("%w: HTTP.UserAgent %.80q is not printable ASCII", ErrInvalidOptions, o.UserAgent)
 	}

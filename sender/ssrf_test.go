@@ -233,7 +233,8 @@ func TestRedirectsAreNotFollowed(t *testing.T) {
 }
 
 // A host that resolves to a public address first and to a private one later is
-// refused at the next connection. One kept from before still leads where it led.
+// refused at the next connection. One kept from before still leads where it led, until
+// HTTPOptions.MaxConnAge.
 func TestDNSRebinding(t *testing.T) {
 	receiver := sendertest.NewReceiver(t)
 	for name, reuse := range map[string]bool{"kept connection": true, "new connection": false} {

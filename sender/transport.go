@@ -13,6 +13,8 @@ import (
 
 const (
 	defaultIdleTimeout = 4 * time.Second
+	defaultMaxConnAge  = time.Minute
+	minMaxConnAge      = time.Second
 	maxHeaderBytes     = 64 << 10
 	// writeBuffer lets most requests go out in one system call: half of real payloads are
 	// larger than the 4 KiB of net/http.
@@ -22,7 +24,7 @@ const (
 
 // newTransport returns the transport of a poster. There is nothing that makes it
 // dial past the policy.
-func newTransport(policy *netguard.Policy, o *HTTPOptions, concurrency int) (*http.Transport, error) {
+func newTransport(policy *netguard.Policy, o *HTTPOptions, concurrency int) (*rotation, error) {
 	concurrency = max(concurrency, 1)
 	config, err := clientTLS(o.TLS, concurrency)
 	if err != nil {
@@ -30,6 +32,10 @@ func newTransport(policy *netguard.Policy, o *HTTPOptions, concurrency int) (*ht
 	}
 	var http1 http.Protocols
 	http1.SetHTTP1(true)
+	maxAge, idle := max(o.MaxConnAge, 0), max(o.IdleTimeout, 0)
+	if maxAge > 0 {
+		idle = min(idle, maxAge) // an older one would not be used again
+	}
 	d := &dialer{policy: policy, tls: config, timeout: o.Timeout}
 	t := &http.Transport{
 		DialContext:    d.dial,
@@ -39,7 +45,7 @@ func newTransport(policy *netguard.Policy, o *HTTPOptions, concurrency int) (*ht
 		// busy endpoint open a new one.
 		MaxIdleConnsPerHost:    concurrency,
 		MaxIdleConns:           concurrency,
-		IdleConnTimeout:        max(o.IdleTimeout, 0),
+		IdleConnTimeout:        idle,
 		DisableKeepAlives:      o.IdleTimeout < 0,
 		DisableCompression:     true, // a small answer could unpack to a large one
 		MaxResponseHeaderBytes: maxHeaderBytes,
@@ -52,7 +58,7 @@ func newTransport(policy *netguard.Policy, o *HTTPOptions, concurrency int) (*ht
 		}
 		sendThrough(t, proxy, policy, d)
 	}
-	return t, nil
+	return newRotation(t, maxAge), nil
 }
 
 // clientTLS completes what the user gave.
