@@ -44,7 +44,7 @@ func (e *AttemptError) Error() string {
 
 // Format implements [fmt.Formatter]: every verb prints what Error returns, since the
 // URL of the attempt may have a secret in its query.
-func (e *AttemptError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
+func (e AttemptError) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, e.Error()) }
 
 // Unwrap returns the context's error if that is what ended the attempt, else nil:
 // errors of the network can hold what must not be logged.
@@ -129,7 +129,8 @@ func (c *Client) CloseIdleConnections() { c.poster.close() }
 
 // Attempt sends the event once. It returns the attempt if a request was made,
 // with N 1, and an *AttemptError unless the receiver answered 2xx in time. If ctx
-// ends first, the error also is ctx's.
+// ends first, the error also is ctx's. In what the receiver answered, the target's
+// secrets are replaced by ***.
 func (c *Client) Attempt(ctx context.Context, target Target, event Event) (store.Attempt, error) {
 	d, err := c.begin(target, event)
 	if err != nil {
@@ -212,6 +213,10 @@ func (c *Client) begin(target Target, event Event) (*clientDelivery, error) {
 	if d.dest, err = newDestination(u.text, keys); err != nil {
 		return nil, err
 	}
+	d.dest.hidden = &opened{}
+	for _, secret := range target.Secrets {
+		d.dest.hidden.secrets = append(d.dest.hidden.secrets, openedSecret{Secret: secret})
+	}
 	newID := func() (string, error) { return newEventID(nil) }
 	if d.event, err = event.prepare(c.opts.Now(), newID, c.opts.MaxEnvelope, false); err != nil {
 		return nil, err
@@ -250,6 +255,7 @@ func (d *clientDelivery) attempt(ctx context.Context) (store.Attempt, error) {
 	if r.Outcome == store.AttemptDelivered {
 		return r.Attempt, nil
 	}
+	newRedactor(d.dest.hidden).attempt(&r.Attempt)
 	failed := &AttemptError{Attempt: r.Attempt, RetryAfter: r.RetryAfter}
 	if r.Class == ClassCancelled {
 		failed.cause = context.Cause(ctx)

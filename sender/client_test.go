@@ -3,7 +3,9 @@ package sender
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -224,4 +226,44 @@ func TestClientClock(t *testing.T) {
 	got := tr.Requests()[0]
 	require.Equal(t, `{"id":"evt_1","type":"a","created_at":"2026-05-24T10:02:14.000000Z","data":null}`, string(got.Body))
 	require.Regexp(t, `^t=1779616934,v1=[0-9a-f]{64}$`, got.Header.Get("X-Xtopay-Signature"))
+}
+
+// A receiver that echoes what it knows tells nobody the secret, and no error shows what
+// stands in the URL's query.
+func TestClientRedacts(t *testing.T) {
+	const text = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	secret, err := signing.ParseSecret(text)
+	require.NoError(t, err)
+	old, err := signing.ParseSecret("whsec_" + strings.Repeat("B", 32))
+	require.NoError(t, err)
+	echo := sendertest.Answer{Status: 500, Body: `{"secret":"` + text + `","old":"` + strings.Repeat("B", 32) + `"}`, Header: http.Header{"X-Echo": {text}}}
+	target := Target{URL: "https://example.com/hooks?token=hunter2", Secrets: []signing.Secret{secret, old}}
+	client := testClient(t, sendertest.NewTransport(echo), ClientOptions{Schedule: retry.None})
+	one, failed := client.Attempt(t.Context(), target, Event{Type: "a.b"})
+	all, exhausted := client.Deliver(t.Context(), target, Event{Type: "a.b"})
+	require.Len(t, all, 1)
+	for _, a := range []store.Attempt{one, all[0]} {
+		require.Equal(t, `{"secret":"***","old":"***"}`, string(a.ResponseBody))
+		require.Equal(t, "X-Echo: ***\r\n", string(a.ResponseHeader))
+	}
+
+	var attempt *AttemptError
+	require.ErrorAs(t, failed, &attempt)
+	errs := []error{failed, exhausted}
+	for _, raw := range []string{
+		"https://u:hunter2@example.com/", "https://example.com/#hunter2", "https://example.com:99999/?t=hunter2", "https://10.0.0.1/?t=hunter2",
+		"ftp://example.com/?t=hunter2", "https://exa mple.com/?t=hunter2", "https://example.com/%zz?t=hunter2", "//example.com/?t=hunter2", "example.com/?hunter2",
+		"https://[::1/?t=hunter2", "https:///?hunter2", "https://example.com/?t=hunter2\n", "https://" + strings.Repeat("a", 3000) + "/?hunter2",
+	} {
+		_, err := client.Attempt(t.Context(), Target{URL: raw, Secrets: target.Secrets}, Event{Type: "a.b"})
+		require.Error(t, err, raw)
+		errs = append(errs, err)
+	}
+	for _, v := range []any{failed, exhausted, *attempt, []any{*attempt}, struct{ E error }{failed}, map[string]any{"e": *attempt}, errors.Join(errs...), &BatchError{errs}, errs} {
+		for _, verb := range []string{"%v", "%+v", "%#v", "%s", "%q", "%x", "%d"} {
+			text := fmt.Sprintf(verb, v)
+			require.NotContains(t, text, "hunter2", verb)
+			require.NotContains(t, text, fmt.Sprintf("%x", "hunter2"), verb)
+		}
+	}
 }

@@ -29,8 +29,10 @@ const (
 // and so on), of the event (Content-Type, Content-Encoding), of the answer
 // (Accept-Encoding, while Accept can be set) and of tracing (Traceparent, Tracestate); User-Agent, which is HTTPOptions.UserAgent;
 // Idempotency-Key and X-Idempotency-Key, with which Go's client repeats requests by
-// itself; and those that would make a receiver take the request for something else
-// (Forwarded, X-Forwarded-*, X-HTTP-Method-Override and their like).
+// itself; and those that would make a receiver take the request for another one, or for
+// somebody else's (Forwarded, X-Forwarded-*, True-Client-IP, X-Original-URL,
+// X-HTTP-Method-Override and their like). An underscore counts as the hyphen for which
+// many servers take it.
 //
 // A value is made by [Value]:
 //
@@ -164,7 +166,7 @@ func (c *config) checkHeaders(names []string) error {
 	signatures := c.signatureHeaders()
 	for _, name := range names {
 		why := forbiddenHeader(name)
-		if slices.Contains(signatures, name) {
+		if slices.ContainsFunc(signatures, func(s string) bool { return sameHeader(s, name) }) {
 			why = "carries a signature"
 		}
 		if why != "" {
@@ -188,41 +190,6 @@ func (c *config) signatureHeaders() (names []string) {
 		}()
 	}
 	return names
-}
-
-// forbiddenHeader says what a header, in canonical form, is for that no endpoint
-// can set it; "" if it can.
-func forbiddenHeader(name string) string {
-	switch name {
-	case "Host", "Content-Length", "Transfer-Encoding", "Te", "Trailer", "Connection", "Keep-Alive", "Upgrade", "Expect", "Http2-Settings":
-		return "belongs to the connection"
-	case "Content-Type", "Content-Encoding":
-		return "describes the body, which is the event's"
-	case "Accept-Encoding":
-		return "asks for compressed answers, which the log could not show"
-	case "User-Agent":
-		return "names the sender; see HTTPOptions.UserAgent"
-	case "Idempotency-Key", "X-Idempotency-Key":
-		return "makes Go's client repeat requests by itself; the id of the event is in the signed headers"
-	case "Traceparent", "Tracestate":
-		return "belongs to tracing, and is another one in each request"
-	case "Forwarded", "Via", "X-Real-Ip":
-		return "says where a request comes from"
-	case "X-Http-Method", "X-Http-Method-Override", "X-Method-Override":
-		return "makes it another request than the POST that it is"
-	}
-	for _, p := range [...]struct{ prefix, why string }{
-		{"Webhook-", "carries a signature"},
-		{"Svix-", "carries a signature"},
-		{"Proxy-", "belongs to the connection"},
-		{"Sec-", "belongs to browsers"},
-		{"X-Forwarded-", "says where a request comes from"},
-	} {
-		if strings.HasPrefix(name, p.prefix) {
-			return p.why
-		}
-	}
-	return ""
 }
 
 // validHeaderName reports whether name is an HTTP token (RFC 9110, 5.6.2) of
@@ -254,7 +221,7 @@ func headerValueProblem(value string) string {
 func (d *destination) addHeaders(headers []openedHeader) error {
 	for _, h := range headers {
 		for _, k := range d.keys {
-			if slices.Contains(signing.HeaderNames(k), h.name) {
+			if slices.ContainsFunc(signing.HeaderNames(k), func(s string) bool { return sameHeader(s, h.name) }) {
 				return fmt.Errorf("the header %s is now one of a signature scheme in Options.Schemes; remove one of them", h.name)
 			}
 		}

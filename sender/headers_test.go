@@ -163,6 +163,28 @@ func TestHeadersRefused(t *testing.T) {
 			says    string
 		}{sender.Headers{name: sender.Value(hidden)}, "connection"}
 	}
+	for says, names := range map[string][]string{
+		"where a request comes from": {
+			"True-Client-IP", "CF-Connecting-IP", "CF-Connecting-IPv6", "X-Real-IP", "X-Client-IP", "Client-IP", "X-Cluster-Client-IP", "Fastly-Client-IP",
+			"X_Forwarded_For", "X.Forwarded.For", "x_forwarded-proto", "X-Forwarded", "Forwarded_For", "X_REAL_IP", "True_Client_IP", "X-Appengine-User-IP", "Via",
+		},
+		"before a proxy changed it":   {"X-Original-URL", "X-Rewrite-URL", "X_Original_URL", "X-Original-Host", "X-Original-Forwarded-For", "X-Host", "X-HTTP-Host-Override"},
+		"who a request comes from":    {"X-Remote-User", "Remote_User", "X-SSL-Client-Cert", "X-MS-CLIENT-PRINCIPAL-NAME"},
+		"another request":             {"X_HTTP_Method_Override", "X-HTTP_Method", "X.Method.Override"},
+		"carries a signature":         {"Webhook_Signature", "webhook_id", "Svix_Id", "X_Xtopay_Signature", "X-Xtopay_Signature"},
+		"belongs to the connection":   {"Content_Length", "Transfer_Encoding", "Proxy_Authorization"},
+		"describes the body":          {"Content_Type", "Content.Encoding"},
+		"Go's client repeat requests": {"Idempotency_Key"},
+		"tracing":                     {"traceparent"},
+		"HTTPOptions.UserAgent":       {"User_Agent"},
+	} {
+		for _, name := range names {
+			tests[name] = struct {
+				headers sender.Headers
+				says    string
+			}{sender.Headers{name: sender.Value(hidden)}, says}
+		}
+	}
 	for name, tc := range tests {
 		t.Run(name, func(t *testing.T) {
 			s := newQuiet(t, &sender.Options{Schemes: []signing.Scheme{signing.Standard, signing.Timestamped("X-Xtopay-Signature")}})
