@@ -74,3 +74,29 @@ func ExampleExhausted() {
 	// true
 	// false
 }
+
+// endOn4xx gives up when a receiver has refused an event three times.
+type endOn4xx struct{ retry.Schedule }
+
+func (s endOn4xx) Next(f retry.Failure) (delay time.Duration, ok bool) {
+	switch {
+	case f.Status == 408, f.Status == 425, f.Status == 429: // they ask to come again
+	case f.Status >= 400 && f.Status <= 499 && f.Failed >= 3:
+		return 0, false
+	}
+	return s.Schedule.Next(f)
+}
+
+// Answers of 4xx are retried as others are, unless a schedule ends them.
+func ExampleSchedule() {
+	s := endOn4xx{retry.Default}
+	fmt.Println(s.Next(retry.Failure{Failed: 1, Status: 404}))
+	fmt.Println(s.Next(retry.Failure{Failed: 3, Status: 404}))
+	fmt.Println(s.Next(retry.Failure{Failed: 3, Status: 429}))
+	fmt.Println(s.Next(retry.Failure{Failed: 3, Status: 500}))
+	// Output:
+	// 5m0s true
+	// 0s false
+	// 2h0m0s true
+	// 2h0m0s true
+}

@@ -29,7 +29,9 @@ type Failure struct {
 	// included. It starts at 1; schedules read a smaller number as 1.
 	Failed int
 
-	// Status is the HTTP status of the latest attempt, or 0 if none came.
+	// Status is the HTTP status of the latest attempt, or 0 if none came. Every status
+	// but 2xx is a failure and 4xx are retried like others, unless the schedule ends
+	// them; a 410 never comes here.
 	Status int
 
 	// Elapsed is the time from the start of the first attempt to the end of

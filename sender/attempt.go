@@ -3,9 +3,12 @@ package sender
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
+	"github.com/hookpost/hookpost/retry"
 	"github.com/hookpost/hookpost/signing"
 	"github.com/hookpost/hookpost/store"
 )
@@ -35,6 +38,11 @@ func (s *Sender) attempt(ctx context.Context, within *deadline, j *job) {
 		return
 	}
 	dest, schedule, err := s.cache.destination(j.endpoint, s.clock.at(now))
+	var panics *panicError
+	if errors.As(err, &panics) {
+		s.failUnmade(ctx, j, schedule, err)
+		return
+	}
 	if err != nil {
 		s.trouble.report("hookpost: an endpoint can't be sent to", err, "endpoint", j.endpoint.ID)
 		s.lanes.block(j.ID.Endpoint, blockFor, now)
@@ -96,6 +104,31 @@ func (s *Sender) attempt(ctx context.Context, within *deadline, j *job) {
 	s.settler.put(j, report)
 }
 
+// failUnmade counts a failed attempt that made no request because a scheme of the
+// application's panicked: waiting would not mend it, and would hide it.
+func (s *Sender) failUnmade(ctx context.Context, j *job, schedule retry.Schedule, err error) {
+	now := time.Now()
+	s.lanes.begin(j, now)
+	r := result{err: err, Attempt: store.Attempt{
+		StartedAt: s.clock.at(now), Outcome: store.AttemptFailed, Class: ClassPanic, Error: explain(ClassPanic, err, 0),
+	}}
+	s.tellPanic(j, &r)
+	if to, err := url.Parse(j.endpoint.URL); err == nil {
+		observed := s.observe.attemptStarted(ctx, j, to)
+		s.observe.attemptDone(observed, j, to, &r, r.Outcome)
+	}
+	report := judge(j, schedule, s.cfg.GiveUpAfter, &r)
+	s.lanes.finish(j, wentBadly, report.Hold, now)
+	s.settler.put(j, report)
+}
+
+// tellPanic logs what failed an attempt, if it was the application's.
+func (s *Sender) tellPanic(j *job, r *result) {
+	if r.Class == ClassPanic {
+		s.log.Error("hookpost: an attempt panicked", "event", j.EventID, "endpoint", j.endpoint.ID, "error", r.err)
+	}
+}
+
 // recordPause is the pause between two looks at whether a result is recorded.
 const recordPause = 100 * time.Millisecond
 
@@ -121,18 +154,18 @@ func (s *Sender) awaitRecord(ctx context.Context, j *job) {
 	s.giveBack(j, time.Now())
 }
 
-// postSafely turns a panic below, in a scheme or transport of the application's,
-// into a failed attempt.
+// postSafely turns a panic below into a failed attempt.
 func (s *Sender) postSafely(ctx context.Context, within *deadline, d *destination, j *job, at time.Time) (r result) {
 	started := time.Now()
 	defer func() {
 		if p := recover(); p != nil {
 			within.spent = true
-			s.log.Error("hookpost: an attempt panicked", "event", j.EventID, "endpoint", j.endpoint.ID, "panic", p)
-			r = result{Attempt: store.Attempt{
-				Outcome: store.AttemptFailed, Class: "panic", Error: "the sender's own code failed", URL: j.endpoint.URL, Took: time.Since(started),
+			err := &panicError{"hookpost", panicText(p)}
+			r = result{err: err, Attempt: store.Attempt{
+				Outcome: store.AttemptFailed, Class: ClassPanic, Error: explain(ClassPanic, err, 0), URL: j.endpoint.URL, Took: time.Since(started),
 			}}
 		}
+		s.tellPanic(j, &r)
 	}()
 	r = s.poster.postWithin(ctx, within, d, j.ContentType, signing.Message{ID: j.EventID, Type: j.EventType, Timestamp: at, Body: j.Body})
 	if r.Outcome != store.AttemptDelivered {

@@ -235,8 +235,8 @@ func bindKeys(schemes []signing.Scheme, secrets []signing.Secret) ([]signing.Key
 			return nil, fmt.Errorf("%w: Schemes has a nil element at %d", ErrInvalidOptions, i)
 		}
 		var err error
-		if keys[i], err = s.Bind(secrets...); err != nil {
-			return nil, fmt.Errorf("sender: signature scheme %s: %w", s.Name(), err)
+		if keys[i], err = bindKey(s, secrets); err != nil {
+			return nil, err
 		}
 	}
 	return keys, nil

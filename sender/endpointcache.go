@@ -206,15 +206,11 @@ func (c *endpointCache) lost(le *liveEndpoint) {
 }
 
 // destination returns where, how and on what schedule to send, opening the secrets
-// if need be. A keyring of the application's that panics makes an error.
+// if need be. If the error is a panicError a scheme has panicked, and the schedule is
+// returned beside it; all other errors may pass.
 func (c *endpointCache) destination(le *liveEndpoint, now time.Time) (_ *destination, _ retry.Schedule, err error) {
 	le.mu.Lock()
 	defer le.mu.Unlock()
-	defer func() {
-		if recover() != nil { // what it says might contain a key
-			err = fmt.Errorf("sender: opening the secrets of %s: the keyring panicked", le.ID)
-		}
-	}()
 	if le.dest != nil && (le.until.IsZero() || now.Before(le.until)) {
 		return le.dest, le.schedule, nil
 	}
@@ -234,28 +230,22 @@ func (c *endpointCache) destination(le *liveEndpoint, now time.Time) (_ *destina
 	secrets, until := le.opened.current(now)
 	keys, err := c.cfg.bind(le.Schemes, secrets)
 	if err != nil {
-		return nil, nil, fmt.Errorf("sender: %s: %w", le.ID, err)
+		return nil, schedule, fmt.Errorf("sender: %s: %w", le.ID, err)
 	}
 	dest, err := newDestination(le.URL, keys)
 	if err != nil {
-		return nil, nil, err
+		return nil, schedule, fmt.Errorf("sender: %s: %w", le.ID, err)
 	}
 	if err := dest.addHeaders(le.opened.headers); err != nil {
-		return nil, nil, fmt.Errorf("sender: %s: %w", le.ID, err)
+		return nil, schedule, fmt.Errorf("sender: %s: %w", le.ID, err)
 	}
 	dest.timeout, dest.hidden = le.Timeout, le.opened
 	le.dest, le.schedule, le.until = dest, schedule, until
 	return dest, schedule, nil
 }
 
-// bind makes the keys of the named schemes, of all if none is named. A scheme of
-// the application's that panics makes an error.
-func (c *config) bind(names []string, secrets []signing.Secret) (keys []signing.Key, err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			keys, err = nil, fmt.Errorf("sender: a signature scheme panicked: %v", p)
-		}
-	}()
+// bind makes the keys of the named schemes, of all if none is named.
+func (c *config) bind(names []string, secrets []signing.Secret) ([]signing.Key, error) {
 	for _, s := range secrets {
 		if s.Kind() == signing.KindPublic {
 			return nil, errPublicSecret

@@ -32,6 +32,7 @@ const (
 	ClassStatus    = "status"    // the answer was not 2xx
 	ClassCancelled = "cancelled" // the caller's context ended
 	ClassSigning   = "signing"   // the event could not be signed; no request was made
+	ClassPanic     = "panic"     // code of the application's panicked: a scheme, the transport, a resolver
 )
 
 const maxErrorText = 300
@@ -44,8 +45,11 @@ func classify(parent context.Context, err error, late bool) string {
 		dns     *net.DNSError
 		stage   *stageError
 		op      *net.OpError
+		panics  *panicError
 	)
 	switch {
+	case errors.As(err, &panics):
+		return ClassPanic
 	case late:
 		return ClassTimeout
 	case parent.Err() != nil:
@@ -89,6 +93,8 @@ func isTLS(err error) bool {
 // query, of our own addresses, or of our name servers.
 func explain(class string, err error, timeout time.Duration) string {
 	switch class {
+	case ClassPanic:
+		return "the sender's own code failed"
 	case ClassTimeout:
 		return fmt.Sprintf("no answer within %s", timeout)
 	case ClassCancelled:

@@ -182,12 +182,10 @@ func (c *config) checkHeaders(names []string) error {
 func (c *config) signatureHeaders() (names []string) {
 	probe := []signing.Secret{signing.NewSecret()}
 	for _, s := range c.Schemes {
-		func() {
-			defer func() { _ = recover() }() // a scheme of the application's
-			if keys, err := bindKeys([]signing.Scheme{s}, probe); err == nil {
-				names = append(names, signing.HeaderNames(keys[0])...)
-			}
-		}()
+		if k, err := bindKey(s, probe); err == nil {
+			set, _ := headerNames(k)
+			names = append(names, set...)
+		}
 	}
 	return names
 }
@@ -221,7 +219,11 @@ func headerValueProblem(value string) string {
 func (d *destination) addHeaders(headers []openedHeader) error {
 	for _, h := range headers {
 		for _, k := range d.keys {
-			if slices.ContainsFunc(signing.HeaderNames(k), func(s string) bool { return sameHeader(s, h.name) }) {
+			set, err := headerNames(k)
+			if err != nil {
+				return err
+			}
+			if slices.ContainsFunc(set, func(s string) bool { return sameHeader(s, h.name) }) {
 				return fmt.Errorf("the header %s is now one of a signature scheme in Options.Schemes; remove one of them", h.name)
 			}
 		}

@@ -44,25 +44,30 @@ const (
 	recoveredAfter = time.Minute
 )
 
+type hookCall struct {
+	hook string // its name in Hooks
+	f    func(context.Context)
+}
+
 // hookRunner calls hooks in order, off the sending path.
 type hookRunner struct {
 	log   *slog.Logger
-	calls chan func(context.Context)
+	calls chan hookCall
 	open  atomic.Int64 // calls that have not returned yet
 }
 
 func newHookRunner(log *slog.Logger) *hookRunner {
-	return &hookRunner{log: log, calls: make(chan func(context.Context), hookBacklog)}
+	return &hookRunner{log: log, calls: make(chan hookCall, hookBacklog)}
 }
 
 // enqueue never blocks.
-func (h *hookRunner) enqueue(call func(context.Context)) {
+func (h *hookRunner) enqueue(hook string, f func(context.Context)) {
 	h.open.Add(1)
 	select {
-	case h.calls <- call:
+	case h.calls <- hookCall{hook, f}:
 	default:
 		h.open.Add(-1)
-		h.log.Warn("hookpost: a hook call was dropped because too many are waiting")
+		h.log.Warn("hookpost: a hook call was dropped because too many are waiting", "hook", hook)
 	}
 }
 
@@ -85,12 +90,12 @@ func (h *hookRunner) run(ctx context.Context) {
 	}
 }
 
-func (h *hookRunner) call(ctx context.Context, call func(context.Context)) {
+func (h *hookRunner) call(ctx context.Context, call hookCall) {
 	defer h.open.Add(-1)
 	defer func() {
 		if p := recover(); p != nil {
-			h.log.Error("hookpost: a hook panicked", "panic", p)
+			h.log.Error("hookpost: a hook panicked", "hook", call.hook, "panic", p)
 		}
 	}()
-	call(context.WithoutCancel(ctx))
+	call.f(context.WithoutCancel(ctx))
 }

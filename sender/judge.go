@@ -45,7 +45,8 @@ func judge(j *job, schedule retry.Schedule, giveUpAfter time.Duration, r *result
 // never past the deadline.
 func next(j *job, schedule retry.Schedule, giveUpAfter, elapsed time.Duration, status int, retryAfter time.Duration, last string) store.Settlement {
 	failed := j.Failures + 1
-	delay, ok := askSchedule(schedule, retry.Failure{Failed: failed, Status: status, Elapsed: elapsed, Seed: seed(j.ID)})
+	delay, ok := schedule.Next(retry.Failure{Failed: failed, Status: status, Elapsed: elapsed, Seed: seed(j.ID)})
+	delay = max(0, delay)
 	switch {
 	case !ok:
 		return store.Settlement{Verdict: store.Exhaust, Reason: fmt.Sprintf("the schedule ended after %d failed attempts; the last: %s", failed, last)}
@@ -57,18 +58,6 @@ func next(j *job, schedule retry.Schedule, giveUpAfter, elapsed time.Duration, s
 	}
 	delay = max(delay, min(retryAfter, giveUpAfter-elapsed))
 	return store.Settlement{Verdict: store.Retry, Delay: delay}
-}
-
-// askSchedule asks a schedule of the application's; one that panics is replaced by
-// the default, since the delivery must go on somehow.
-func askSchedule(schedule retry.Schedule, f retry.Failure) (delay time.Duration, ok bool) {
-	defer func() {
-		if recover() != nil {
-			delay, ok = retry.Default.Next(f)
-		}
-	}()
-	delay, ok = schedule.Next(f)
-	return max(0, delay), ok
 }
 
 // judgeTest takes any HTTP answer for success: a receiver that is being set up

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"time"
 
@@ -64,10 +65,12 @@ type Options struct {
 
 	// MaxInFlight is how many deliveries this Sender holds at once, from the claim
 	// to the recorded result. It bounds memory, and the attempts that a crash can
-	// repeat. One endpoint gets at most half. Default 512.
+	// repeat. One endpoint gets at most half, so that 2 is the least; the most is
+	// 100,000. Default 512.
 	MaxInFlight int
 	// PollInterval is how often the store is asked for deliveries that nobody
-	// announced: those of other processes and of SendTx without Wake. Default 1 s.
+	// announced: those of other processes and of SendTx without Wake. Default 1 s, at
+	// least 1 ms.
 	PollInterval time.Duration
 	// Lease is how long a delivery belongs to this Sender once claimed: what a
 	// crash delays it. At least a second longer than HTTP.Timeout, at most a day.
@@ -161,7 +164,7 @@ func newConfig(st store.Store, o *Options) (*config, error) {
 	}
 	def(&c.MaxInFlight, defaultMaxInFlight)
 	if c.MaxInFlight < 2 || c.MaxInFlight > 100_000 {
-		return nil, bad("MaxInFlight", "is %d; it must be from 2 to 100000", c.MaxInFlight)
+		return nil, bad("MaxInFlight", "is %d; it must be from 2 to 100000, since one endpoint gets at most half", c.MaxInFlight)
 	}
 	def(&c.PollInterval, defaultPollInterval)
 	if c.PollInterval < time.Millisecond {
@@ -193,6 +196,12 @@ func newConfig(st store.Store, o *Options) (*config, error) {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.Default()
+	}
+	panics := &trouble{log: c.Logger}
+	c.Schedule = survivingSchedule{c.Schedule, panics}
+	c.Schedules = maps.Clone(c.Schedules)
+	for name, s := range c.Schedules {
+		c.Schedules[name] = survivingSchedule{s, panics}
 	}
 	return c, nil
 }

@@ -185,7 +185,10 @@ func newDestination(rawURL string, keys []signing.Key) (*destination, error) {
 	}
 	var taken []string
 	for _, k := range keys {
-		names := signing.HeaderNames(k)
+		names, err := headerNames(k)
+		if err != nil {
+			return nil, err
+		}
 		if len(names) == 0 {
 			return nil, fmt.Errorf("%w: one of the schemes signs nothing with the secrets given; public keys (whpk_) only verify", signing.ErrBadSecret)
 		}
@@ -263,7 +266,11 @@ func (p *poster) postWithin(parent context.Context, within *deadline, d *destina
 	}
 	for _, k := range d.keys {
 		before := len(req.Header)
-		k.SetHeaders(req.Header, m)
+		if r.err = setHeaders(k, req.Header, m); r.err != nil {
+			r.Class = ClassPanic
+			r.Error = explain(r.Class, r.err, timeout)
+			return r
+		}
 		if len(req.Header) == before {
 			// An unsigned request would be refused, or worse, accepted.
 			r.Class, r.Error = ClassSigning, "the event can't be signed: its id or time is out of the scheme's range"
@@ -280,7 +287,7 @@ func (p *poster) postWithin(parent context.Context, within *deadline, d *destina
 		req.GetBody = func() (io.ReadCloser, error) { return newBody(m.Body), nil }
 	}
 
-	resp, err := p.rt.RoundTrip(req)
+	resp, err := p.roundTrip(req)
 	r.Took = time.Since(start)
 	if err == nil && resp == nil {
 		err = errNoResponse
@@ -340,6 +347,7 @@ func drain(body io.ReadCloser, within *deadline) {
 	if body == nil || body == http.NoBody {
 		return
 	}
+	defer survived()
 	within.atMost(drainTime)
 	_, _ = io.Copy(io.Discard, &io.LimitedReader{R: body, N: maxDrain}) // its outcome is no matter
 	body.Close()
@@ -355,6 +363,7 @@ func (p *poster) keep(r *result, resp *http.Response, within *deadline) {
 	if resp.Body == nil || resp.Body == http.NoBody {
 		return
 	}
+	defer survived()
 	within.atMost(bodyTime)
 	body, _ := io.ReadAll(&io.LimitedReader{R: resp.Body, N: int64(p.keepBody)}) // what came before an error is kept
 	resp.Body.Close()

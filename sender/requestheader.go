@@ -35,7 +35,9 @@ func (t *Tenant) RequestHeader(ep store.Endpoint, ev store.Event, a store.Attemp
 	plain := map[string]bool{ev.ID: true, ev.Type: true, strconv.FormatInt(a.StartedAt.Unix(), 10): true}
 	for _, k := range keys {
 		set := make(http.Header)
-		k.SetHeaders(set, m)
+		if setHeaders(k, set, m) != nil {
+			continue
+		}
 		for name, values := range set {
 			if len(values) == 1 && plain[values[0]] {
 				h[name] = values

@@ -210,8 +210,8 @@ func (s *Sender) sealAnew(ep *store.Endpoint, current string, now time.Time) (r 
 // keyringPanics makes an error of a panic of the application's keyring. It does not
 // repeat what that says, which might be a key.
 func keyringPanics(err *error) {
-	if recover() != nil {
-		*err = errors.New("sender: the keyring panicked")
+	if p := recover(); p != nil {
+		*err = fmt.Errorf("sender: the keyring panicked: %s", panicText(p))
 	}
 }
 

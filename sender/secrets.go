@@ -12,9 +12,9 @@ import (
 )
 
 // sealSecret seals one signing secret for one endpoint.
-func sealSecret(ring keyring.Sealer, ep *store.Endpoint, secret signing.Secret) (store.SealedSecret, error) {
+func sealSecret(ring keyring.Sealer, ep *store.Endpoint, secret signing.Secret) (_ store.SealedSecret, err error) {
+	defer keyringPanics(&err)
 	s := store.SealedSecret{Fingerprint: secret.Fingerprint()}
-	var err error
 	if s.ID, err = newID("sec_"); err != nil {
 		return s, err
 	}
@@ -28,9 +28,9 @@ func sealSecret(ring keyring.Sealer, ep *store.Endpoint, secret signing.Secret) 
 var errPublicSecret = fmt.Errorf("%w: a public key (whpk_) only verifies; signing needs the private one (whsk_)", signing.ErrBadSecret)
 
 // sealHeader seals the value of a custom header for one endpoint.
-func sealHeader(ring keyring.Sealer, ep *store.Endpoint, name, value string) (store.SealedHeader, error) {
+func sealHeader(ring keyring.Sealer, ep *store.Endpoint, name, value string) (_ store.SealedHeader, err error) {
+	defer keyringPanics(&err)
 	h := store.SealedHeader{Name: name}
-	var err error
 	if h.ID, err = newID("hdr_"); err != nil {
 		return h, err
 	}
@@ -57,7 +57,8 @@ type openedHeader struct{ name, value string }
 // headers. One that can't be opened fails them all: signing with the other secrets
 // would be a wrong signature to receivers that trust only this one, and a request
 // without its Authorization would be refused.
-func openSealed(ring keyring.Sealer, ep *store.Endpoint, now time.Time) (*opened, error) {
+func openSealed(ring keyring.Sealer, ep *store.Endpoint, now time.Time) (_ *opened, err error) {
+	defer keyringPanics(&err)
 	o := &opened{}
 	for i := range ep.Secrets {
 		s := &ep.Secrets[i]

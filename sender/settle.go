@@ -340,7 +340,7 @@ func (s *Sender) exhausted(r *report) {
 	s.log.Warn("hookpost: delivery exhausted", "event", d.EventID, "type", d.EventType, "endpoint", d.EndpointID,
 		"tenant", d.Tenant, "mode", d.Mode, "delivery", d.Delivery, "attempts", attempts, "status", d.LastStatus, "reason", d.Reason)
 	if hook := s.cfg.Hooks.DeliveryExhausted; hook != nil {
-		s.hooks.enqueue(func(ctx context.Context) { hook(ctx, d) })
+		s.hooks.enqueue("DeliveryExhausted", func(ctx context.Context) { hook(ctx, d) })
 	}
 }
 
@@ -357,7 +357,7 @@ func (s *Sender) disabled(ep *liveEndpoint, reason string, h *store.Health) {
 	}
 	s.observe.endpointDisabled(EndpointDisabled{ep.Scope, ep.ID, reason})
 	if hook := s.cfg.Hooks.EndpointDisabled; hook != nil {
-		s.tellEndpoint(ep.Scope, ep.ID, hook)
+		s.tellEndpoint("EndpointDisabled", ep.Scope, ep.ID, hook)
 	}
 }
 
@@ -365,13 +365,13 @@ func (s *Sender) recovered(j *job, since time.Time) {
 	s.log.Info("hookpost: endpoint recovered", "endpoint", j.endpoint.ID, "tenant", j.Tenant, "mode", j.Mode, "failing_since", since)
 	s.observe.endpointRecovered(EndpointRecovered{j.Scope, j.endpoint.ID, since})
 	if hook := s.cfg.Hooks.EndpointRecovered; hook != nil {
-		s.tellEndpoint(j.Scope, j.endpoint.ID, func(ctx context.Context, ep store.Endpoint) { hook(ctx, ep, since) })
+		s.tellEndpoint("EndpointRecovered", j.Scope, j.endpoint.ID, func(ctx context.Context, ep store.Endpoint) { hook(ctx, ep, since) })
 	}
 }
 
 // tellEndpoint calls a hook with the endpoint as it is then.
-func (s *Sender) tellEndpoint(scope store.Scope, id string, hook func(context.Context, store.Endpoint)) {
-	s.hooks.enqueue(func(ctx context.Context) {
+func (s *Sender) tellEndpoint(name string, scope store.Scope, id string, hook func(context.Context, store.Endpoint)) {
+	s.hooks.enqueue(name, func(ctx context.Context) {
 		ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
 		ep, err := s.st.Endpoint(ctx, scope, id)

@@ -104,17 +104,19 @@ func (d *dialer) limit(ctx context.Context) (context.Context, context.CancelFunc
 	return context.WithTimeout(ctx, timeout)
 }
 
-func (d *dialer) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+func (d *dialer) dial(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+	defer dialPanicked(&conn, &err)
 	ctx, cancel := d.limit(ctx)
 	defer cancel()
-	conn, err := d.policy.DialContext(ctx, network, addr)
+	conn, err = d.policy.DialContext(ctx, network, addr)
 	if err != nil {
 		return nil, &stageError{ClassConnect, err}
 	}
 	return conn, nil
 }
 
-func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+func (d *dialer) dialTLS(ctx context.Context, network, addr string) (conn net.Conn, err error) {
+	defer dialPanicked(&conn, &err)
 	ctx, cancel := d.limit(ctx)
 	defer cancel()
 	plain, err := d.policy.DialContext(ctx, network, addr)
@@ -128,12 +130,13 @@ func (d *dialer) dialTLS(ctx context.Context, network, addr string) (net.Conn, e
 	}
 	config := d.tls.Clone()
 	config.ServerName = host
-	conn := tls.Client(plain, config)
-	if err := conn.HandshakeContext(ctx); err != nil {
+	conn = plain // to be closed if a function in config panics
+	secure := tls.Client(plain, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
 		plain.Close()
 		return nil, &stageError{ClassTLS, err}
 	}
-	return conn, nil
+	return secure, nil
 }
 
 // stageError says in which stage of an attempt an error came about.
