@@ -56,6 +56,7 @@ type MuxOptions struct {
 type Mux struct {
 	exact    map[string]HandlerFunc
 	prefixes map[string]HandlerFunc // with their full stop
+	longest  int                    // of the prefixes, in bytes
 	all      HandlerFunc
 	onError  func(ctx context.Context, e Event, err error)
 }
@@ -88,6 +89,7 @@ func (m *Mux) Handle(pattern string, handle HandlerFunc) {
 	into, key := m.exact, pattern
 	if prefix, ok := strings.CutSuffix(pattern, ".*"); ok && prefix != "" {
 		into, key = m.prefixes, prefix+"."
+		m.longest = max(m.longest, len(key))
 	}
 	switch {
 	case pattern == "*":
@@ -143,15 +145,14 @@ func (m *Mux) handler(eventType string) HandlerFunc {
 	if handle := m.exact[eventType]; handle != nil {
 		return handle
 	}
-	if len(m.prefixes) > 0 {
-		for end := len(eventType); ; {
-			end = strings.LastIndexByte(eventType[:end], '.')
-			if end < 0 {
-				break
-			}
-			if handle := m.prefixes[eventType[:end+1]]; handle != nil {
-				return handle
-			}
+	// A type may be as long as a body: what no prefix reaches is not looked at.
+	for end := min(len(eventType), m.longest); ; {
+		end = strings.LastIndexByte(eventType[:end], '.')
+		if end < 0 {
+			break
+		}
+		if handle := m.prefixes[eventType[:end+1]]; handle != nil {
+			return handle
 		}
 	}
 	return m.all

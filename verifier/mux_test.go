@@ -5,12 +5,15 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -70,6 +73,31 @@ func TestMuxSelects(t *testing.T) {
 			want = "none"
 		}
 		require.Equal(t, want, known(eventType), eventType)
+	}
+}
+
+// A type is as long as its sender likes; each full stop in it could be one more
+// lookup of all that is before it.
+func TestMuxLongTypes(t *testing.T) {
+	mux := verifier.NewMux(nil)
+	handled := ""
+	for i := range 20 {
+		pattern := fmt.Sprintf("payment%d.*", i)
+		mux.Handle(pattern, func(context.Context, verifier.Event) error { handled = pattern; return nil })
+	}
+	long := strings.Repeat(".", 512<<10)
+	for eventType, want := range map[string]string{
+		long:                      "",
+		"payment1.":               "payment1.*",
+		"payment1" + long:         "payment1.*",
+		"payment12.refund" + long: "payment12.*",
+		"payment123" + long:       "",
+	} {
+		handled = ""
+		begun := time.Now()
+		_ = mux.Dispatch(t.Context(), verifier.Event{Type: eventType})
+		require.Less(t, time.Since(begun), time.Second, "a millisecond is enough")
+		require.Equal(t, want, handled)
 	}
 }
 
