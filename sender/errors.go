@@ -3,6 +3,8 @@ package sender
 import (
 	"errors"
 	"fmt"
+
+	"github.com/hookpost/hookpost/store"
 )
 
 // Errors of the Sender. Those of a store (store.ErrNotFound, store.ErrConflict,
@@ -25,8 +27,9 @@ var (
 	// for 30 s, or it was closed after an answer was lost. An event may be sent again
 	// with the receipt's id; of other calls the log and the endpoint's history tell.
 	ErrOutcomeUnknown = errors.New("sender: gave up waiting for the store's answer; it may have been done")
-	// ErrForeignTx says that a transaction belongs to another store than the Sender's.
-	ErrForeignTx = errors.New("sender: the transaction was made by another store")
+	// ErrForeignTx says that a transaction is of another store than the Sender's, or on
+	// another database than that. It is store.ErrForeignTx.
+	ErrForeignTx = store.ErrForeignTx
 )
 
 // EndpointError says which setting of an endpoint is not acceptable and why. It

@@ -27,6 +27,9 @@ var (
 	// than the store waits, or that no connection became free. Nothing was written; trying
 	// again is safe.
 	ErrBusy = errors.New("store: blocked by another transaction")
+	// ErrForeignTx says that a transaction is on another database than the store whose Tx
+	// it is. Nothing was written.
+	ErrForeignTx = errors.New("store: the transaction is on another database")
 	// ErrUnknownCommit says that the connection failed while a commit was under
 	// way: it may or may not have happened. Repeating the call is safe where its
 	// method says so.

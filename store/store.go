@@ -24,6 +24,9 @@ type Store interface {
 // of transaction, by a method such as (*sqlite.Store).Tx(*sql.Tx). What is
 // enqueued or erased through it is so if and only if the application commits.
 //
+// A transaction can be on another database that has hookpost's tables too: of another
+// tenant, or a test's. Its methods return [ErrForeignTx] then and write nothing.
+//
 // A Tx is used by one goroutine at a time, like the transaction below it.
 type Tx interface {
 	// Store returns the store that made the Tx.

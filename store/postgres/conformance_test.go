@@ -45,8 +45,21 @@ func conform(t *testing.T, change func(*pgxpool.Config), begin func(t *testing.T
 			Advance: func(d time.Duration) { st.Advance(t, d) },
 			Begin:   func(t *testing.T) storetest.Transaction { return begin(t, pool, st.Store) },
 			Another: func(t *testing.T) store.Store { return st.Another(t, pool, opts).Store },
+			Elsewhere: func(t *testing.T) (store.Store, func() storetest.Transaction) {
+				pool := server.Pool(t, change, database(t, opts.Schema))
+				other := postgres.NewShifted(t, pool, opts)
+				return other.Store, func() storetest.Transaction { return begin(t, pool, st.Store) }
+			},
 		}
 	})
+}
+
+// database makes another database for a test and returns what makes a pool one of it.
+func database(t *testing.T, name string) func(*pgxpool.Config) {
+	t.Helper()
+	server.Exec(t, "CREATE DATABASE "+name)
+	t.Cleanup(func() { server.Exec(t, "DROP DATABASE "+name+" WITH (FORCE)") })
+	return func(c *pgxpool.Config) { c.ConnConfig.Database = name }
 }
 
 func beginPgx(t *testing.T, pool *pgxpool.Pool, st *postgres.Store) storetest.Transaction {
@@ -88,8 +101,8 @@ func TestStoreUnprepared(t *testing.T) {
 func TestStoreSimpleProtocol(t *testing.T) {
 	sameCode(t)
 	simple := func(c *pgxpool.Config) { c.ConnConfig.DefaultQueryExecMode = pgx.QueryExecModeSimpleProtocol }
-	conform(t, simple, func(t *testing.T, _ *pgxpool.Pool, st *postgres.Store) storetest.Transaction {
-		db, err := sql.Open("postgres", server.DSN+" sslmode=disable")
+	conform(t, simple, func(t *testing.T, pool *pgxpool.Pool, st *postgres.Store) storetest.Transaction {
+		db, err := sql.Open("postgres", server.DSN+" sslmode=disable dbname="+pool.Config().ConnConfig.Database)
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, db.Close()) })
 		return beginSQL(t, db, st)

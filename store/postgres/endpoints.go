@@ -95,19 +95,27 @@ func endpointByID(ctx context.Context, q querier, scope store.Scope, id string) 
 
 // selectSet reads the version and the endpoints in one statement: they belong
 // together.
-const selectSet = `SELECT v.version, current_setting('transaction_isolation'), statement_timestamp(), ` + endpointColumns + `
+const selectSet = `SELECT v.version, statement_timestamp(), ` + selectPlace + `, ` + endpointColumns + `
 	FROM (SELECT coalesce((SELECT s.version FROM hookpost.endpoint_set s WHERE s.tenant = $1::text AND s.mode = $2::int), 0) AS version) v
 	LEFT JOIN (hookpost.endpoint e JOIN hookpost.lane l ON l.endpoint = e.num)
 	ON e.tenant = $1::text AND e.mode = $2::int AND e.state = 1 ORDER BY e.num`
 
-// endpointSet also returns the transaction's isolation level.
-func endpointSet(ctx context.Context, q querier, scope store.Scope) (set store.EndpointSet, isolation string, err error) {
+// place is where a statement runs.
+type place struct {
+	store     int64  // id of the database
+	isolation string // of the transaction
+}
+
+const selectPlace = "(SELECT id FROM hookpost.store), current_setting('transaction_isolation')"
+
+// endpointSet also returns where it was read.
+func endpointSet(ctx context.Context, q querier, scope store.Scope) (set store.EndpointSet, at place, err error) {
 	if err := store.CheckScope(scope); err != nil {
-		return set, "", err
+		return set, at, err
 	}
 	err = q.query(ctx, selectSet, []any{scope.Tenant, int64(scope.Mode)}, func(scan scanner) error {
 		var r endpointRow
-		if err := scan(append([]any{&set.Version, &isolation, &set.Now}, r.dest()...)...); err != nil || r.num == nil {
+		if err := scan(append([]any{&set.Version, &set.Now, &at.store, &at.isolation}, r.dest()...)...); err != nil || r.num == nil {
 			return err
 		}
 		ep, err := r.endpoint()
@@ -115,10 +123,10 @@ func endpointSet(ctx context.Context, q querier, scope store.Scope) (set store.E
 		return err
 	})
 	if err != nil {
-		return store.EndpointSet{}, "", err
+		return store.EndpointSet{}, at, err
 	}
 	set.Now = set.Now.UTC()
-	return set, isolation, nil
+	return set, at, nil
 }
 
 // raiseSet raises the version of a scope's endpoint set. The row it locks makes

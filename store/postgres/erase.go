@@ -14,7 +14,7 @@ func (s *Store) Erase(ctx context.Context, scope store.Scope, p store.EraseParam
 	}
 	p.Limit = pageSize(p.Limit, 1000, 100_000)
 	err = s.write(ctx, func(q querier) error {
-		out, err = eraseStep(ctx, q, scope, p, false)
+		out, err = eraseStep(ctx, q, scope, p, nil)
 		return err
 	})
 	if err != nil {
@@ -23,22 +23,27 @@ func (s *Store) Erase(ctx context.Context, scope store.Scope, p store.EraseParam
 	return out, nil
 }
 
-// eraseStep erases what p selects, up to its limit. If all of it is wanted and that is
-// more, it erases nothing and returns ErrTooMany.
+// eraseStep erases what p selects, up to its limit. In a transaction of the application's,
+// which must be on the database with the id in, all of it is wanted: if that is more it
+// erases nothing and returns ErrTooMany.
 //
 // Parameters are texts and integers, for the sake of transactions of database/sql.
-func eraseStep(ctx context.Context, q querier, scope store.Scope, p store.EraseParams, all bool) (store.Erased, error) {
+func eraseStep(ctx context.Context, q querier, scope store.Scope, p store.EraseParams, in *int64) (store.Erased, error) {
 	out := store.Erased{After: p.After, Done: true}
 	var events []int64
-	weight, done := 0, true
+	weight, done, foreign := 0, true, false
 	var err error
 	if store.IsText(p.EventID) && store.IsText(p.Ref) { // else there is none
-		events, weight, done, err = toErase(ctx, q, scope, p)
+		var id int64
+		events, weight, done, id, err = toErase(ctx, q, scope, p)
+		foreign = in != nil && id != *in
 	}
 	switch {
 	case err != nil:
 		return out, err
-	case all && (!done || weight > p.Limit):
+	case foreign:
+		return out, errForeignTx
+	case in != nil && (!done || weight > p.Limit):
 		return out, fmt.Errorf("%w: more than %d events or deliveries", store.ErrTooMany, p.Limit)
 	case p.EventID != "" && len(events) == 0 && p.After == 0:
 		return out, store.NotFound("event", p.EventID, scope)
@@ -85,11 +90,12 @@ func eraseStep(ctx context.Context, q querier, scope store.Scope, p store.EraseP
 	return out, err
 }
 
-// toErase returns the events of the next step, what they count for, and whether they
-// are the last.
-func toErase(ctx context.Context, q querier, scope store.Scope, p store.EraseParams) (events []int64, weight int, done bool, err error) {
+// toErase returns the events of the next step, what they count for, whether they are the
+// last, and the id of the database that they are in.
+func toErase(ctx context.Context, q querier, scope store.Scope, p store.EraseParams) (events []int64, weight int, done bool, id int64, err error) {
 	const deliveries = "(SELECT count(*) FROM hookpost.delivery d WHERE d.event = e.num)"
 	var t text
+	t.add("SELECT s.id, x.num, x.n FROM hookpost.store s LEFT JOIN (")
 	switch {
 	case p.All:
 		t.add("SELECT e.num, "+deliveries+" FROM hookpost.event e WHERE e.tenant = ? AND e.mode = ? AND e.num > ? ORDER BY e.num LIMIT ?",
@@ -102,15 +108,18 @@ func toErase(ctx context.Context, q querier, scope store.Scope, p store.ErasePar
 		t.add("SELECT e.num, "+deliveries+" FROM hookpost.event e WHERE e.tenant = ? AND e.mode = ? AND e.id = ? AND e.num > ?",
 			scope.Tenant, int64(scope.Mode), p.EventID, p.After)
 	}
+	t.add(") AS x(num, n) ON true ORDER BY x.num")
 	looked := 0
 	err = q.query(ctx, t.String(), t.args, func(scan scanner) error {
-		var num, n int64
-		err := scan(&num, &n)
-		if looked++; weight < p.Limit {
-			events = append(events, num)
-			weight += int(max(1, n))
+		var num, n *int64 // NULL if there is none
+		if err := scan(&id, &num, &n); err != nil || num == nil {
+			return err
 		}
-		return err
+		if looked++; weight < p.Limit {
+			events = append(events, *num)
+			weight += int(max(1, *n))
+		}
+		return nil
 	})
-	return events, weight, looked == len(events), err
+	return events, weight, looked == len(events), id, err
 }

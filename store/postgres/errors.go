@@ -154,7 +154,7 @@ func ofContract(err error) bool {
 	for _, target := range []error{
 		store.ErrNotFound, store.ErrInvalid, store.ErrConflict, store.ErrDuplicateURL, store.ErrChanged, store.ErrDisabled,
 		store.ErrDeleted, store.ErrErased, store.ErrFinished, store.ErrBusy, store.ErrUnknownCommit, store.ErrClosed,
-		store.ErrReadOnly, store.ErrFull, store.ErrNotMigrated, store.ErrNewerSchema,
+		store.ErrReadOnly, store.ErrFull, store.ErrNotMigrated, store.ErrNewerSchema, store.ErrForeignTx, store.ErrTooMany,
 	} {
 		if errors.Is(err, target) {
 			return true

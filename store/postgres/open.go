@@ -69,6 +69,7 @@ type Store struct {
 	text    *statements // of its own transactions
 	inTx    *statements // of the application's
 	targets targets
+	id      int64 // of the database, see hookpost.store
 	notify  notifier
 	spare   sync.Pool // of *[]byte: buffers for bodies in Enqueue
 
@@ -147,7 +148,7 @@ func (s *Store) check(ctx context.Context) error {
 		current_setting('default_transaction_isolation') IN ('repeatable read', 'serializable'),
 		(SELECT string_agg(c.relname, ', ' ORDER BY c.relname) FROM pg_class c
 		 WHERE c.relnamespace = (SELECT n.oid FROM pg_namespace n WHERE n.nspname = $1) AND CASE c.relkind
-		 WHEN 'r' THEN NOT (has_table_privilege(c.oid, 'SELECT') AND (c.relname = 'migration' OR has_table_privilege(c.oid, 'INSERT')
+		 WHEN 'r' THEN NOT (has_table_privilege(c.oid, 'SELECT') AND (c.relname IN ('migration', 'store') OR has_table_privilege(c.oid, 'INSERT')
 			AND has_table_privilege(c.oid, 'UPDATE') AND has_table_privilege(c.oid, 'DELETE')))
 		 WHEN 'S' THEN NOT has_sequence_privilege(c.oid, 'USAGE') ELSE false END)`, s.schema).Scan(&readOnly, &s.fixedViews, &lacks)
 	switch {
@@ -159,7 +160,7 @@ func (s *Store) check(ctx context.Context) error {
 		return fmt.Errorf("postgres: the database role needs SELECT, INSERT, UPDATE and DELETE on the tables, and USAGE on the sequences, "+
 			"in schema %s; it lacks some on: %s", pgx.Identifier{s.schema}.Sanitize(), *lacks)
 	}
-	return nil
+	return explain(ctx, conn.QueryRow(ctx, s.text.of("SELECT id FROM hookpost.store")).Scan(&s.id))
 }
 
 func checkEncoding(ctx context.Context, db rower) error {

@@ -24,6 +24,10 @@ import (
 // erased wait too, and with them others of the same process, so that a transaction that
 // has erased should end soon.
 //
+// A transaction on another database is refused with [store.ErrForeignTx], but for one on a
+// copy of the store's, such as a restored dump or a database that was made with it as
+// TEMPLATE: nothing tells these apart.
+//
 // Erase sees what tx sees. If that is REPEATABLE READ or SERIALIZABLE, a replay that was
 // asked for after it began stays pending, and is given up without an attempt once the
 // payload is gone.
@@ -82,7 +86,7 @@ type storeTx struct {
 	store     *Store
 	q         querier
 	wrong     error  // why q can't be used
-	isolation string // "" until it is known
+	isolation string // "" until it is known, and with it that the database is the store's
 }
 
 // Store returns the store that made the transaction.
@@ -91,10 +95,17 @@ func (t *storeTx) Store() store.Store { return t.store }
 // EndpointSet implements [store.Tx].
 func (t *storeTx) EndpointSet(ctx context.Context, scope store.Scope) (set store.EndpointSet, err error) {
 	err = t.do(ctx, func() error {
-		set, t.isolation, err = endpointSet(ctx, t.q, scope)
+		var at place
+		set, at, err = endpointSet(ctx, t.q, scope)
+		if err == nil {
+			err = t.is(at)
+		}
 		return err
 	})
-	return set, err
+	if err != nil {
+		return store.EndpointSet{}, err
+	}
+	return set, nil
 }
 
 // Enqueue implements [store.Tx]. In a transaction that is REPEATABLE READ or
@@ -110,7 +121,12 @@ func (t *storeTx) Enqueue(ctx context.Context, events []store.NewEvent) (out []s
 			return ctx.Err()
 		}
 		if t.isolation == "" {
-			if err := t.q.row(ctx, "SELECT current_setting('transaction_isolation')", nil, &t.isolation); err != nil {
+			var at place
+			err := t.q.row(ctx, "SELECT "+selectPlace, nil, &at.store, &at.isolation)
+			if err == nil {
+				err = t.is(at)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -140,7 +156,7 @@ func (t *storeTx) Erase(ctx context.Context, scope store.Scope, p store.ErasePar
 	}
 	p.After, p.Limit = 0, store.MaxEraseTx
 	err = t.do(ctx, func() error {
-		out, err = eraseStep(ctx, t.q, scope, p, true)
+		out, err = eraseStep(ctx, t.q, scope, p, &t.store.id)
 		return err
 	})
 	if err != nil {
@@ -148,6 +164,17 @@ func (t *storeTx) Erase(ctx context.Context, scope store.Scope, p store.ErasePar
 	}
 	return out, nil
 }
+
+// is takes note of where the transaction is, which must be the store's database.
+func (t *storeTx) is(at place) error {
+	if at.store != t.store.id {
+		return errForeignTx
+	}
+	t.isolation = at.isolation
+	return nil
+}
+
+var errForeignTx = fmt.Errorf("%w, or its tables were made anew since the store was opened", store.ErrForeignTx)
 
 // insert stores what is new and leaves the rest open.
 func (t *storeTx) insert(ctx context.Context, e *enqueuer) error {
@@ -215,7 +242,11 @@ func (t *storeTx) do(ctx context.Context, f func() error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	return explain(ctx, f())
+	err := explain(ctx, f())
+	if errors.Is(err, store.ErrNotMigrated) { // the store's own database is
+		err = fmt.Errorf("%w: %w", errForeignTx, err)
+	}
+	return err
 }
 
 // What the statements of [enqueueText] read from JSON.

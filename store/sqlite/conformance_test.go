@@ -69,6 +69,17 @@ func begin(t *testing.T, db *sql.DB, st *sqlite.Store) storetest.Transaction {
 	return storetest.Transaction{Tx: st.Tx(tx), Commit: tx.Commit, Rollback: tx.Rollback}
 }
 
+// elsewhere makes other databases, whose transactions st is told are on its own.
+func elsewhere(clock *clock, st *sqlite.Store) func(t *testing.T) (store.Store, func() storetest.Transaction) {
+	return func(t *testing.T) (store.Store, func() storetest.Transaction) {
+		db := openApp(t, filepath.Join(t.TempDir(), "other.db"))
+		other, err := sqlite.New(db, &sqlite.Options{Clock: clock.Now})
+		require.NoError(t, err)
+		t.Cleanup(func() { require.NoError(t, other.Close()) })
+		return other, func() storetest.Transaction { return begin(t, db, st) }
+	}
+}
+
 func TestOpen(t *testing.T) {
 	storetest.Run(t, func(t *testing.T) storetest.Instance {
 		clock := newClock()
@@ -85,6 +96,7 @@ func TestOpen(t *testing.T) {
 			Store:         st,
 			Advance:       clock.Advance,
 			Begin:         func(t *testing.T) storetest.Transaction { return begin(t, db, st) },
+			Elsewhere:     elsewhere(clock, st),
 			Another:       func(t *testing.T) store.Store { return open(t) },
 			BlocksWriters: true,
 		}
@@ -115,6 +127,7 @@ func TestNew(t *testing.T) {
 			Store:         st,
 			Advance:       clock.Advance,
 			Begin:         func(t *testing.T) storetest.Transaction { return begin(t, db, st) },
+			Elsewhere:     elsewhere(clock, st),
 			Another:       func(t *testing.T) store.Store { return open(t) },
 			BlocksWriters: true,
 		}

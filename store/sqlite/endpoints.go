@@ -66,13 +66,11 @@ func endpointByID(x execer, scope store.Scope, id string) (store.Endpoint, error
 	return eps[0], nil
 }
 
-func endpointSet(x execer, scope store.Scope, now int64) (store.EndpointSet, error) {
-	set := store.EndpointSet{Now: fromMicros(now)}
-	s, err := scopeOf(x, scope)
-	if err != nil || s.num == 0 {
-		return set, err
+func endpointSet(x execer, s scopeRow, now int64) (set store.EndpointSet, err error) {
+	set = store.EndpointSet{Now: fromMicros(now), Version: s.version}
+	if s.num == 0 {
+		return set, nil
 	}
-	set.Version = s.version
 	set.Endpoints, err = endpointsWhere(x, "WHERE e.scope = ? AND e.state = 1 ORDER BY e.num", s.num)
 	return set, err
 }
@@ -302,7 +300,10 @@ func (s *Store) ListEndpoints(ctx context.Context, scope store.Scope, q store.En
 // EndpointSet implements [store.Endpoints].
 func (s *Store) EndpointSet(ctx context.Context, scope store.Scope) (set store.EndpointSet, err error) {
 	err = s.read(ctx, func(c *conn) error {
-		set, err = endpointSet(c, scope, s.now())
+		sc, err := scopeOf(c, scope)
+		if err == nil {
+			set, err = endpointSet(c, sc, s.now())
+		}
 		return err
 	})
 	if err == nil {

@@ -15,7 +15,10 @@ func (s *Store) Erase(ctx context.Context, scope store.Scope, p store.EraseParam
 	}
 	p.Limit = pageSize(p.Limit, 1000, 100_000)
 	err = s.write(ctx, func(c *conn) error {
-		out, err = eraseStep(c, scope, p, s.now(), false)
+		sc, err := scopeOf(c, scope)
+		if err == nil {
+			out, err = eraseStep(c, sc, p, s.now(), false)
+		}
 		return err
 	})
 	if err != nil {
@@ -26,12 +29,8 @@ func (s *Store) Erase(ctx context.Context, scope store.Scope, p store.EraseParam
 
 // eraseStep erases what p selects, up to its limit. If all of it is wanted and that is
 // more, it erases nothing and returns ErrTooMany.
-func eraseStep(x execer, scope store.Scope, p store.EraseParams, now int64, all bool) (store.Erased, error) {
+func eraseStep(x execer, sc scopeRow, p store.EraseParams, now int64, all bool) (store.Erased, error) {
 	out := store.Erased{After: p.After}
-	sc, err := scopeOf(x, scope)
-	if err != nil {
-		return out, err
-	}
 	events, weight, done, err := toErase(x, sc, p)
 	switch {
 	case err != nil:
@@ -39,7 +38,7 @@ func eraseStep(x execer, scope store.Scope, p store.EraseParams, now int64, all 
 	case all && (!done || weight > p.Limit):
 		return out, fmt.Errorf("%w: more than %d events or deliveries", store.ErrTooMany, p.Limit)
 	case p.EventID != "" && len(events) == 0 && p.After == 0:
-		return out, store.NotFound("event", p.EventID, scope)
+		return out, store.NotFound("event", p.EventID, sc.scope)
 	}
 	for _, num := range events {
 		if err := eraseEvent(x, sc.num, num, now, &out); err != nil {

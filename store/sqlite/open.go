@@ -47,6 +47,7 @@ type Options struct {
 // concurrently; several Stores, also of several processes on one machine, may
 // use one file.
 type Store struct {
+	id      int64 // of the database, see hookpost_store
 	clock   func() time.Time
 	wait    time.Duration
 	writer  writer
@@ -258,7 +259,13 @@ func (s *Store) prepare(ctx context.Context, opts *Options) error {
 	if readOnly && !errors.Is(err, store.ErrNewerSchema) {
 		return fmt.Errorf("%w: a queue must write", store.ErrReadOnly)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	return readWith(ctx, s.writer.pool, s.wait, func(c *conn) error {
+		s.id, err = databaseID(c)
+		return err
+	})
 }
 
 // Durable returns true.

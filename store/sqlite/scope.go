@@ -24,6 +24,23 @@ func scopeOf(x execer, scope store.Scope) (scopeRow, error) {
 	return s, err
 }
 
+// databaseID returns what tells the database from others.
+func databaseID(x execer) (id int64, err error) {
+	_, err = first(x, func(r row) { id = r.int(0) }, "SELECT id FROM hookpost_store")
+	return id, err
+}
+
+// scopeAndID is scopeOf and databaseID in one.
+func scopeAndID(x execer, scope store.Scope) (s scopeRow, id int64, err error) {
+	s.scope = scope
+	if err := store.CheckScope(scope); err != nil {
+		return s, 0, err
+	}
+	_, err = first(x, func(r row) { id, s.num, s.version = r.int(0), r.int(1), r.int(2) }, `SELECT i.id, s.num, s.version
+		FROM hookpost_store i LEFT JOIN hookpost_scope s ON s.tenant = ? AND s.mode = ?`, scope.Tenant, int(scope.Mode))
+	return s, id, err
+}
+
 // create makes the scope's row if there is none.
 func (s *scopeRow) create(x execer) error {
 	if s.num != 0 {

@@ -18,11 +18,15 @@ import (
 // handle's DSN). One that has read first and finds that somebody else has written
 // since gets [store.ErrBusy], however long it waits, and must be rolled back. One that
 // SQLite has rolled back by itself gets [sql.ErrTxDone].
-func (s *Store) Tx(tx *sql.Tx) store.Tx { return &storeTx{s, tx} }
+//
+// One on another database is refused with [store.ErrForeignTx], but for one on a copy of
+// the store's file: nothing tells these apart.
+func (s *Store) Tx(tx *sql.Tx) store.Tx { return &storeTx{store: s, tx: tx} }
 
 type storeTx struct {
 	store *Store
 	tx    *sql.Tx
+	ours  bool // known to be on the store's database
 }
 
 // Store returns the store that made the transaction.
@@ -31,7 +35,10 @@ func (t *storeTx) Store() store.Store { return t.store }
 // EndpointSet implements [store.Tx].
 func (t *storeTx) EndpointSet(ctx context.Context, scope store.Scope) (set store.EndpointSet, err error) {
 	err = t.do(ctx, func(x execer) error {
-		set, err = endpointSet(x, scope, t.store.now())
+		sc, err := t.scope(x, scope)
+		if err == nil {
+			set, err = endpointSet(x, sc, t.store.now())
+		}
 		return err
 	})
 	return set, err
@@ -47,6 +54,12 @@ func (t *storeTx) Enqueue(ctx context.Context, events []store.NewEvent) (out []s
 		return nil, nil
 	}
 	err = t.whole(ctx, func(x execer) error {
+		if !t.ours {
+			id, err := databaseID(x)
+			if err = t.is(id, err); err != nil {
+				return err
+			}
+		}
 		e := enqueuer{x: x, now: t.store.now(), targets: &t.store.targets, EnqueueParams: store.EnqueueParams{Events: events}}
 		out, err = e.run()
 		return err
@@ -65,7 +78,10 @@ func (t *storeTx) Erase(ctx context.Context, scope store.Scope, p store.ErasePar
 	}
 	p.After, p.Limit = 0, store.MaxEraseTx
 	err = t.whole(ctx, func(x execer) error {
-		out, err = eraseStep(x, scope, p, t.store.now(), true)
+		sc, err := t.scope(x, scope)
+		if err == nil {
+			out, err = eraseStep(x, sc, p, t.store.now(), true)
+		}
 		return err
 	})
 	if err != nil {
@@ -73,6 +89,23 @@ func (t *storeTx) Erase(ctx context.Context, scope store.Scope, p store.ErasePar
 	}
 	return out, nil
 }
+
+// scope is scopeOf in the transaction, which must be on the store's database.
+func (t *storeTx) scope(x execer, scope store.Scope) (scopeRow, error) {
+	sc, id, err := scopeAndID(x, scope)
+	return sc, t.is(id, err)
+}
+
+// is takes note of the id of the transaction's database, if reading it gave no error.
+func (t *storeTx) is(id int64, err error) error {
+	if err == nil && id != t.store.id {
+		err = errForeignTx
+	}
+	t.ours = err == nil
+	return err
+}
+
+var errForeignTx = fmt.Errorf("%w, or its tables were made anew since the store was opened", store.ErrForeignTx)
 
 // whole runs f so that all of it is done or nothing.
 func (t *storeTx) whole(ctx context.Context, f func(x execer) error) error {
@@ -118,5 +151,9 @@ func (t *storeTx) do(ctx context.Context, f func(execer) error) error {
 		return err
 	}
 	defer t.store.calls.Done()
-	return ctxErr(ctx, explain(f(txConn{ctx, t.tx})))
+	err := ctxErr(ctx, explain(f(txConn{ctx, t.tx})))
+	if errors.Is(err, store.ErrNotMigrated) { // the store's own database is
+		err = fmt.Errorf("%w: %w", errForeignTx, err)
+	}
+	return err
 }

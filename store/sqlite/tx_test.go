@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	modernc "modernc.org/sqlite"
 
+	"github.com/hookpost/hookpost/sender"
 	"github.com/hookpost/hookpost/store"
 	"github.com/hookpost/hookpost/store/sqlite"
 )
@@ -89,4 +90,41 @@ func TestTxOutlivesContext(t *testing.T) {
 	evs, err := st.Events(t.Context(), scope, store.EventQuery{})
 	require.NoError(t, err)
 	require.Len(t, evs, 1, "a call that failed left nothing")
+}
+
+// The transaction of another database that has hookpost's tables too is refused, through a
+// Sender as well, and so is one of a database that has none.
+func TestTxOfAnotherDatabase(t *testing.T) {
+	ctx := t.Context()
+	dir := t.TempDir()
+	db, otherDB, bare := openApp(t, filepath.Join(dir, "app.db")), openApp(t, filepath.Join(dir, "other.db")), openApp(t, filepath.Join(dir, "bare.db"))
+	st, err := sqlite.New(db, nil)
+	require.NoError(t, err)
+	other, err := sqlite.New(otherDB, nil)
+	require.NoError(t, err)
+	hooks, err := sender.New(st, &sender.Options{PlaintextSecrets: true})
+	require.NoError(t, err)
+	require.NoError(t, send(other, "evt_1"))
+	for _, elsewhere := range []*sql.DB{otherDB, bare} {
+		tx, err := elsewhere.Begin()
+		require.NoError(t, err)
+		_, err = hooks.SendTx(ctx, st.Tx(tx), sender.Event{Type: "a.b"})
+		require.ErrorIs(t, err, sender.ErrForeignTx)
+		_, err = hooks.EraseTx(ctx, st.Tx(tx), sender.Erasure{All: true})
+		require.ErrorIs(t, err, sender.ErrForeignTx)
+		_, err = hooks.SendTx(ctx, other.Tx(tx), sender.Event{Type: "a.b"})
+		require.ErrorIs(t, err, sender.ErrForeignTx)
+		require.NoError(t, tx.Commit())
+	}
+	evs, err := other.Events(ctx, scope, store.EventQuery{})
+	require.NoError(t, err)
+	require.Len(t, evs, 1)
+
+	// Any handle on the store's own file will do.
+	again := openApp(t, filepath.Join(dir, "app.db"))
+	tx, err := again.Begin()
+	require.NoError(t, err)
+	_, err = hooks.SendTx(ctx, st.Tx(tx), sender.Event{Type: "a.b"})
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit())
 }

@@ -19,6 +19,8 @@ type fault struct {
 	check string // the subtest that must find it
 	make  func(store.Store) store.Store
 	tx    func(st store.Store, tx store.Tx) store.Tx // nil: transactions keep the contract
+	// elsewhere says that transactions on another database are taken for the store's own.
+	elsewhere bool
 }
 
 var faults = map[string]fault{
@@ -61,6 +63,7 @@ var faults = map[string]fault{
 	"transactions erase at once":  {check: "TxErase", tx: func(st store.Store, tx store.Tx) store.Tx { return erasesAtOnce{tx, st} }},
 	"transactions are unbounded":  {check: "TxEraseBounded", tx: func(st store.Store, tx store.Tx) store.Tx { return erasesAtOnce{tx, st} }},
 	"transactions do not wait":    {check: "TxSendLater", tx: func(_ store.Store, tx store.Tx) store.Tx { return sendsAtOnce{tx} }},
+	"any database is its own":     {check: "TxForeign", elsewhere: true},
 	"lists outlive erasing":       {check: "EraseFanOut", make: func(st store.Store) store.Store { return fansOutFirst{st} }},
 	"an op is ignored":            {check: "RepeatedChange", make: func(st store.Store) store.Store { return forgetsOps{st} }},
 	"repeated replays are new":    {check: "RepeatedReplay", make: func(st store.Store) store.Store { return replaysAgain{st} }},
@@ -98,9 +101,30 @@ func TestFaulty(t *testing.T) {
 				return storetest.Transaction{Tx: f.tx(mem, tx), Commit: tx.Commit, Rollback: tx.Rollback}
 			}
 		}
+		if f.elsewhere {
+			in.Elsewhere = func(*testing.T) (store.Store, func() storetest.Transaction) {
+				other := memory.NewWithClock(c.Now)
+				return other, func() storetest.Transaction {
+					tx := other.Begin()
+					return storetest.Transaction{Tx: takenForOurs{tx, in.Store}, Commit: tx.Commit, Rollback: tx.Rollback}
+				}
+			}
+			in.Begin = func(*testing.T) storetest.Transaction {
+				tx := mem.Begin()
+				return storetest.Transaction{Tx: tx, Commit: tx.Commit, Rollback: tx.Rollback}
+			}
+		}
 		return in
 	})
 }
+
+// takenForOurs is a transaction of another store's.
+type takenForOurs struct {
+	store.Tx
+	st store.Store
+}
+
+func (t takenForOurs) Store() store.Store { return t.st }
 
 // TestCatches shows that the suite finds stores that break the contract.
 func TestCatches(t *testing.T) {

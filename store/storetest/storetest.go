@@ -62,6 +62,10 @@ type Instance struct {
 	// is nil if the store knows no such thing; what concerns transactions is then
 	// skipped.
 	Begin func(t *testing.T) Transaction
+	// Elsewhere makes another database with tables of its own. It returns the store of
+	// that, and what begins transactions on it that Store is told are on its own database.
+	// It is nil if Store can't be told so.
+	Elsewhere func(t *testing.T) (other store.Store, begin func() Transaction)
 	// Another opens a second handle on the same data and the same clock, as
 	// another process would. It closes it when t ends. It is nil if data cannot be
 	// shared; Store then plays both parts.

@@ -19,6 +19,7 @@ func transactionChecks() []check {
 		{"TxAcrossDelete", "what commits after its endpoint was deleted is never sent", inTx(txAcrossDelete)},
 		{"TxAcrossDisable", "what commits after its endpoint was disabled waits and is not lost", inTx(txAcrossDisable)},
 		{"TxAcrossWindow", "what commits days after it was enqueued is sent all the same", inTx(txAcrossWindow)},
+		{"TxForeign", "a transaction on another database that has the same tables is refused with ErrForeignTx by every method, and nothing is written there: the event would be stored beside data that it does not belong to", txForeign},
 		{"TxOutOfOrder", "whatever the order in which transactions commit, everything is claimed within two rounds of claims", inTx(txOutOfOrder)},
 	}
 }
@@ -385,5 +386,59 @@ func txOutOfOrder(w *world) {
 			}
 		}
 		work()
+	}
+}
+
+func txForeign(w *world) {
+	if w.in.Elsewhere == nil {
+		w.Skip("Instance.Elsewhere is nil: no transaction can be on another database")
+	}
+	other, begin := w.in.Elsewhere(w.T)
+	ev := w.newEvent()
+	ev.Refs = []string{"cus_1"}
+	w.store(ev)
+	_, err := other.Enqueue(w.ctx(), store.EnqueueParams{Events: []store.NewEvent{{Event: ev.Event}}, Lease: leaseTime})
+	w.must(err, "Enqueue elsewhere")
+	empty := store.Scope{Tenant: "nobody", Mode: w.scope.Mode}
+	for name, call := range map[string]func(tx Transaction) error{
+		"EndpointSet":                func(tx Transaction) error { _, err := tx.EndpointSet(w.ctx(), w.scope); return err },
+		"EndpointSet of a new scope": func(tx Transaction) error { _, err := tx.EndpointSet(w.ctx(), empty); return err },
+		"Enqueue": func(tx Transaction) error {
+			_, err := tx.Enqueue(w.ctx(), []store.NewEvent{w.newEvent()})
+			return err
+		},
+		"Enqueue after EndpointSet": func(tx Transaction) error {
+			_, _ = tx.EndpointSet(w.ctx(), w.scope)
+			_, err := tx.Enqueue(w.ctx(), []store.NewEvent{w.newEvent()})
+			return err
+		},
+		"Erase of all": func(tx Transaction) error {
+			_, err := tx.Erase(w.ctx(), w.scope, store.EraseParams{All: true})
+			return err
+		},
+		"Erase of all of a new scope": func(tx Transaction) error {
+			_, err := tx.Erase(w.ctx(), empty, store.EraseParams{All: true})
+			return err
+		},
+		"Erase of an event": func(tx Transaction) error {
+			_, err := tx.Erase(w.ctx(), w.scope, store.EraseParams{EventID: ev.ID})
+			return err
+		},
+		"Erase by a reference": func(tx Transaction) error {
+			_, err := tx.Erase(w.ctx(), w.scope, store.EraseParams{Ref: "cus_1"})
+			return err
+		},
+	} {
+		tx := begin()
+		if tx.Store() != w.st {
+			w.Errorf("Tx.Store of a transaction on another database is not the store that made it")
+		}
+		w.wantErr(call(tx), store.ErrForeignTx, "%s in a transaction on another database", name)
+		w.must(tx.Commit(), "Commit on another database, after %s", name)
+	}
+	there, err := other.Events(w.ctx(), w.scope, store.EventQuery{})
+	w.must(err, "Events of the other database")
+	if len(there) != 1 || !there[0].ErasedAt.IsZero() {
+		w.Errorf("the other database has %+v, want its only event as it was", there)
 	}
 }

@@ -6,6 +6,12 @@ CREATE TABLE hookpost.migration (
   ran_at  timestamptz NOT NULL DEFAULT now()
 );
 
+-- One row: what tells this database from others with the same tables. A copy has the same.
+CREATE TABLE hookpost.store (
+  id bigint NOT NULL
+);
+INSERT INTO hookpost.store (id) VALUES (hashtextextended(gen_random_uuid()::text, 0));
+
 -- One row per tenant and mode that ever had an endpoint. Every change of one of its endpoints raises
 -- the version in the same transaction, which is what shows that a cache is stale.
 CREATE TABLE hookpost.endpoint_set (

@@ -4,6 +4,12 @@ CREATE TABLE hookpost_schema (
   version INTEGER PRIMARY KEY           -- numbers of the files that have run
 );
 
+-- One row: what tells this database from others with the same tables. A copy has the same.
+CREATE TABLE hookpost_store (
+  id INTEGER NOT NULL
+);
+INSERT INTO hookpost_store (id) VALUES (random());
+
 -- One row per tenant and mode: a short name for it, and the version of its endpoint set.
 CREATE TABLE hookpost_scope (
   num     INTEGER PRIMARY KEY,
