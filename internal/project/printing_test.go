@@ -58,6 +58,7 @@ var records = []any{
 	store.NewEvent{},
 	store.Promoted{},
 	store.RecoverParams{},
+	store.ChangeParams{},
 	store.Recovered{},
 	store.ReplayParams{},
 	store.Resealed{},
