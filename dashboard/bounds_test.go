@@ -115,6 +115,30 @@ func TestHostileQueries(t *testing.T) {
 	})
 }
 
+// A page that is refused has its links from where it was asked for.
+func TestHostilePaths(t *testing.T) {
+	inWorld(t, sender.Options{EventTypes: catalogue}, func(w *world) {
+		w.things(acmeTest)
+		for what, path := range map[string]string{
+			"slashes":           strings.Repeat("/x", 500_000),
+			"slashes below own": "/test~acme" + strings.Repeat("/x", 500_000),
+			"own behind others": "/x" + strings.Repeat("/test~acme", 90_000),
+			"just acceptable":   strings.Repeat("/x", maxPath/2),
+			"a long account":    "/test~" + strings.Repeat("~61", 300_000),
+			"a long endpoint":   "/test~acme/endpoints/" + strings.Repeat("%2F", 300_000),
+			"a long delivery":   "/test~acme/deliveries/dlv_" + strings.Repeat("_", 900_000),
+			"a long event":      "/test~acme/events/" + strings.Repeat("%3C", 300_000),
+		} {
+			r := httptest.NewRequest(http.MethodGet, path, nil)
+			var a answer
+			bytes := allocated(func() { a = serve(w.pages, r) })
+			require.Less(w, bytes, 8<<20, what)
+			require.Less(w, len(a.Body), 128<<10, what)
+			require.Equal(w, len(path) > maxPath, a.Status == http.StatusRequestURITooLong, what)
+		}
+	})
+}
+
 // unread is a body that must not be read.
 type unread struct{ t *testing.T }
 

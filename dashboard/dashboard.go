@@ -170,6 +170,9 @@ func (d *Dashboard) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		text := fmt.Sprintf("This dashboard can't be shown: %s:\n\n\t%s", mount.Problem(), mount.Help("pages"))
 		http.Error(w, text, http.StatusInternalServerError)
 		return
+	case len(r.URL.EscapedPath()) > maxPath:
+		http.Error(w, "URI Too Long", http.StatusRequestURITooLong)
+		return
 	case mount.Doubtful:
 		d.visitor(route{0, func(*visit) error { return noSuchPage(mount) }}).ServeHTTP(w, r)
 		return

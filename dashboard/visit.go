@@ -17,6 +17,7 @@ import (
 
 const (
 	maxForm   = 512 << 10 // bytes of a form; a selection of 1000 event types has half of that
+	maxPath   = 8 << 10   // bytes of a path; each slash is in every link of the page
 	maxQuery  = 16 << 10  // bytes of a query
 	maxFields = 4096      // of a form
 	pageRows  = 50

@@ -21,6 +21,9 @@ type Mount struct {
 	prefix string // the one that should have been stripped
 }
 
+// maxDepth is how deep a handler may be mounted for the help to know where.
+const maxDepth = 20
+
 // MountOf judges by a request. own reports whether the handler has paths that begin
 // with a segment; no path of its own is judged to be wrong.
 func MountOf(r *http.Request, own func(segment string) bool) Mount {
@@ -55,7 +58,7 @@ func MountOf(r *http.Request, own func(segment string) bool) Mount {
 	}
 	m.Doubtful, m.prefix = stripped == "", "/"+segment
 	at := 0 // where the handler's own paths seem to begin
-	for segment := range strings.SplitSeq(m.path[1:], "/") {
+	for _, segment := range strings.SplitN(m.path[1:], "/", maxDepth) {
 		if own(segment) {
 			m.prefix = m.path[:at]
 			break
