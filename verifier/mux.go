@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -161,7 +162,8 @@ func (m *Mux) handler(eventType string) HandlerFunc {
 // ServeHTTP answers a request that came through [Verifier.Middleware]: 200
 // with no body, also to [ErrNoHandler], or 500 if the handler failed or the
 // event can't be read. A handler that calls [Once] itself may return its errors:
-// ErrDuplicate is answered 200, ErrInProgress 409. Without the middleware
+// ErrDuplicate is answered 200, ErrInProgress 409. Joined with another
+// error, ErrNoHandler and ErrDuplicate acknowledge nothing: the answer is 500. Without the middleware
 // nothing is verified, and the answer is 500.
 func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	d := deliveryFrom(r.Context())
@@ -171,14 +173,27 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	switch err := m.Dispatch(r.Context(), d.event); {
-	case err == nil, errors.Is(err, ErrDuplicate):
+	case err == nil, saysOnly(err, ErrDuplicate):
 		d.handled.Store(true)
-	case errors.Is(err, ErrNoHandler):
+	case saysOnly(err, ErrNoHandler, ErrDuplicate):
 		d.unhandled.Store(true)
 	default:
 		m.onError(r.Context(), d.event, err)
 		notHandled(w, err)
 	}
+}
+
+// saysOnly reports whether an error is one of those, wrapped or not, and nothing else:
+// joined with them another one is a failure, of which the sender must hear.
+func saysOnly(err error, those ...error) bool {
+	if joined, ok := err.(interface{ Unwrap() []error }); ok {
+		others := func(err error) bool { return !saysOnly(err, those...) }
+		return !slices.ContainsFunc(joined.Unwrap(), others)
+	}
+	if wrapped := errors.Unwrap(err); wrapped != nil {
+		return saysOnly(wrapped, those...)
+	}
+	return slices.Contains(those, err)
 }
 
 // notHandled gives an answer that makes the sender try again.

@@ -121,6 +121,39 @@ func TestNoHandlerInside(t *testing.T) {
 	}
 }
 
+// What is handled in several places has failed if one of them has, whatever the others
+// say.
+func TestNoHandlerBesideFailure(t *testing.T) {
+	broken := errors.New("database is gone")
+	for _, c := range []struct {
+		err    error
+		status int
+		marked bool
+	}{
+		{errors.Join(verifier.ErrNoHandler, broken), 500, false},
+		{errors.Join(broken, verifier.ErrNoHandler), 500, false},
+		{errors.Join(verifier.ErrDuplicate, broken), 500, false},
+		{fmt.Errorf("shop: %w", errors.Join(verifier.ErrDuplicate, broken)), 500, false},
+		{fmt.Errorf("%w: %w", verifier.ErrNoHandler, broken), 500, false},
+		{errors.Join(verifier.ErrNoHandler, verifier.ErrInProgress), 409, false},
+		{errors.Join(verifier.ErrDuplicate, verifier.ErrNoHandler), 200, false},
+		{errors.Join(verifier.ErrNoHandler, fmt.Errorf("shop: %w", verifier.ErrNoHandler)), 200, false},
+		{errors.Join(fmt.Errorf("shop: %w", verifier.ErrDuplicate), nil), 200, true},
+	} {
+		d := &fakeDedupe{}
+		v, err := verifier.New(testSecret, &verifier.Options{Dedupe: d})
+		require.NoError(t, err)
+		var heard error
+		mux := verifier.NewMux(&verifier.MuxOptions{OnError: func(_ context.Context, _ verifier.Event, err error) { heard = err }})
+		mux.Handle("*", func(context.Context, verifier.Event) error { return c.err })
+		w := httptest.NewRecorder()
+		v.Middleware(mux).ServeHTTP(w, verifiertest.NewRequest(t, testSecret, verifier.Event{ID: "evt_1", Type: "push"}, nil))
+		require.Equal(t, c.status, w.Code, c.err)
+		require.Equal(t, c.status != 200, heard != nil, c.err)
+		require.Equal(t, c.marked, d.calls[1] == "done", c.err)
+	}
+}
+
 func TestNoHandlerNotReleased(t *testing.T) {
 	broken := errors.New("database is gone")
 	for _, answers := range []bool{false, true} {
