@@ -5,12 +5,18 @@ package pgserver
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 )
 
 // Standby makes a copy of the server and starts it as a hot standby, which takes
 // over every change by streaming replication and lets nobody else write. Its name in
-// synchronous_standby_names is "standby".
+// synchronous_standby_names is "standby". Standby returns [ErrNoBackup] if these programs
+// of PostgreSQL's are the server's alone.
 func (s *Server) Standby(ctx context.Context) (*Server, error) {
+	if _, err := os.Stat(filepath.Join(s.bin, "pg_basebackup")); err != nil {
+		return nil, ErrNoBackup
+	}
 	dir, err := temporary()
 	if err != nil {
 		return nil, err

@@ -87,13 +87,13 @@ func GiveUp(longest time.Duration) Fault {
 // EnvSeed names the variable with the seed of a single sequence to run.
 const EnvSeed = "HOOKPOST_SEED"
 
-// Sequences is how many sequences of calls a test runs: few with -short, and very many
-// with HOOKPOST_FAULTS=full.
+// Sequences is how many sequences of calls a test runs: few with -short or the race
+// detector, which one caller gives little to find, and very many with HOOKPOST_FAULTS=full.
 func Sequences(short, usual, full int) int {
 	switch {
 	case os.Getenv("HOOKPOST_FAULTS") == "full":
 		return full
-	case testing.Short():
+	case testing.Short() || raceEnabled:
 		return short
 	}
 	return usual

@@ -20,7 +20,7 @@ var known = map[string]string{}
 // Calls in an order of chance, of which some fail because the connection does, at any
 // byte of what is said in them, in all of pgx's ways to run statements.
 func TestModel(t *testing.T) {
-	storemodel.Run(t, storemodel.Sequences(1, 10, 100), func(t *testing.T, seed uint64) storemodel.Subject {
+	storemodel.Run(t, storemodel.Sequences(1, 8, 100), func(t *testing.T, seed uint64) storemodel.Subject {
 		p, through := server.Proxy(t)
 		name := server.Schema(t, "model_")
 		pool := server.Pool(t, through, func(c *pgxpool.Config) {

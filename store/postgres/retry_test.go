@@ -17,6 +17,9 @@ import (
 // A connection is lost within the answer to a call, before the commit. The call is made
 // again by another connection, and its result is that of the second try alone.
 func TestRepeatedTryBeginsFromNothing(t *testing.T) {
+	if testing.Short() || raceEnabled {
+		t.Skip("one call after the other, for each message of their answers")
+	}
 	const two = 2 // deliveries
 	claim := func(ctx context.Context, t *testing.T, st *postgres.Shifted) []store.Claimed {
 		t.Helper()

@@ -1,0 +1,5 @@
+//go:build !race
+
+package storemodel
+
+const raceEnabled = false
