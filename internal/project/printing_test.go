@@ -58,7 +58,6 @@ var records = []any{
 	store.NewEvent{},
 	store.Promoted{},
 	store.RecoverParams{},
-	store.ChangeParams{},
 	store.Recovered{},
 	store.ReplayParams{},
 	store.Resealed{},
