@@ -59,14 +59,17 @@ func Is(typ byte) func(Message) bool {
 	return func(m Message) bool { return m.Type == typ }
 }
 
-// Begins returns a condition: messages whose Text begins with this, in either case,
-// and which, from the client, have the statement run: Query and Execute.
+// Begins returns a condition: messages whose Text begins with this, in either case and
+// behind a comment or not, and which, from the client, have the statement run: Query and Execute.
 func Begins(text string) func(Message) bool {
 	return func(m Message) bool {
 		if m.From == Client && m.Type != 'Q' && m.Type != 'E' {
 			return false
 		}
 		begin := strings.TrimSpace(m.Text)
+		if comment, rest, ok := strings.Cut(begin, "*/"); ok && strings.HasPrefix(comment, "/*") {
+			begin = strings.TrimSpace(rest)
+		}
 		return len(begin) >= len(text) && strings.EqualFold(begin[:len(text)], text)
 	}
 }

@@ -21,8 +21,8 @@ import (
 // commits. No lock is taken but on the events' own ids, and by Erase on the events and
 // their deliveries: another Send of the same id waits for tx, for about 100 ms, and
 // one in another transaction until tx ends. Results of attempts under way of what is
-// erased wait too, and with them others of the same process, so that a transaction that
-// has erased should end soon.
+// erased wait until tx ends, and their endpoints get no new attempt meanwhile, so that a
+// transaction that has erased should end soon.
 //
 // A transaction on another database is refused with [store.ErrForeignTx], but for one on a
 // copy of the store's, such as a restored dump or a database that was made with it as
