@@ -16,8 +16,10 @@ const (
 	// clockAsked is how old what is known of the store's time gets before it is asked
 	// for again.
 	clockAsked = time.Minute
-	// clockJump is how much the store's clock and ours move against each other between
-	// two answers of the store before one of them is taken to have jumped.
+	// clockJump is how much the store's clock moves against ours between two of its
+	// answers before one of them is taken to have jumped: against our wall clock, which
+	// may have been set, or against the time that has gone by here, which shows it where
+	// both were set because they are one.
 	clockJump = time.Minute
 	// clockUnsure is how long after a jump nothing is ended or destroyed because of the
 	// time that went by. It is what a person has to set the clock right.
@@ -33,8 +35,10 @@ type storeClock struct {
 	asking atomic.Bool
 
 	mu     sync.Mutex
-	answer time.Time     // our time of the last answer
-	last   time.Duration // its offset
+	asked  time.Time     // our time of the last answer, or of none
+	heard  time.Time     // our time of the last answer
+	told   time.Time     // the store's
+	last   time.Duration // their difference
 	jumped time.Time     // our time of the last jump
 	onJump func(by time.Duration)
 }
@@ -47,9 +51,10 @@ func (c *storeClock) learn(storeNow, before, after time.Time) {
 		return
 	}
 	uncertain := after.Sub(before) / 2
-	offset := storeNow.Sub(before.Add(uncertain).Round(0))
+	middle := before.Add(uncertain)
+	offset := storeNow.Sub(middle.Round(0))
 	known := c.known.Load()
-	c.answered(offset, uncertain, after, known)
+	c.answered(storeNow, middle, uncertain, known)
 	old := time.Duration(c.offset.Load())
 	if known && (offset-old).Abs() <= uncertain+time.Millisecond {
 		return
@@ -62,14 +67,18 @@ func (c *storeClock) learn(storeNow, before, after time.Time) {
 }
 
 // answered notices jumps.
-func (c *storeClock) answered(offset, uncertain time.Duration, now time.Time, known bool) {
+func (c *storeClock) answered(storeNow, now time.Time, uncertain time.Duration, known bool) {
+	offset := storeNow.Sub(now.Round(0))
 	c.mu.Lock()
 	by := offset - c.last
+	if set := storeNow.Sub(c.told) - now.Sub(c.heard); set.Abs() > by.Abs() {
+		by = set
+	}
 	jump := known && by.Abs() > clockJump+uncertain
 	if jump {
 		c.jumped = now
 	}
-	c.answer, c.last = now, offset
+	c.asked, c.heard, c.told, c.last = now, now, storeNow, offset
 	c.mu.Unlock()
 	if jump && c.onJump != nil {
 		c.onJump(by)
@@ -84,6 +93,17 @@ func (c *storeClock) unsure(now time.Time) bool {
 	return !c.jumped.IsZero() && now.Sub(c.jumped) < clockUnsure
 }
 
+// settled asks the store's time and reports whether an age by it can be relied on.
+func (c *storeClock) settled(ctx context.Context, st store.Queue) (bool, error) {
+	before := time.Now()
+	now, err := st.Now(ctx)
+	if err != nil {
+		return false, err
+	}
+	c.learn(now, before, time.Now())
+	return !c.unsure(time.Now()), nil
+}
+
 // at returns the store's time at our moment t.
 func (c *storeClock) at(t time.Time) time.Time {
 	return t.Round(0).Add(time.Duration(c.offset.Load())).UTC()
@@ -96,7 +116,7 @@ func (c *storeClock) ask(ctx context.Context, st store.Queue) error {
 	known := c.known.Load()
 	if known {
 		c.mu.Lock()
-		fresh := time.Since(c.answer) < clockAsked
+		fresh := time.Since(c.asked) < clockAsked
 		c.mu.Unlock()
 		if fresh || !c.asking.CompareAndSwap(false, true) {
 			return nil
@@ -113,7 +133,7 @@ func (c *storeClock) ask(ctx context.Context, st store.Queue) error {
 		c.learn(now, before, time.Now())
 	case known: // and not again at once
 		c.mu.Lock()
-		c.answer = time.Now()
+		c.asked = time.Now()
 		c.mu.Unlock()
 		err = nil
 	}

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -123,6 +124,67 @@ func TestClockJumps(t *testing.T) {
 			})
 		})
 	}
+}
+
+// setBy returns a moment of a process whose wall clock was set by so many seconds
+// meanwhile. What has gone by since another moment is the same, as it is for time.Now.
+func setBy(t time.Time, seconds int64) time.Time {
+	// Package time keeps the wall clock's seconds from bit 30 on.
+	(*struct{ wall uint64 })(unsafe.Pointer(&t)).wall += uint64(seconds) << 30
+	return t
+}
+
+// The clock of a machine is set on which both the process and its store are, as with
+// SQLite: their difference stays the same.
+func TestBothClocksJump(t *testing.T) {
+	const day = 24 * 60 * 60
+	for _, by := range []int64{100 * day, -100 * day, 120, -120} {
+		began := time.Now()
+		var jumps []time.Duration
+		c := storeClock{onJump: func(by time.Duration) { jumps = append(jumps, by) }}
+		answer := func(after time.Duration, set int64) time.Time {
+			at := setBy(began.Add(after), set)
+			c.learn(at.Round(0), at, at)
+			return at
+		}
+		answer(0, 0)
+		require.False(t, c.unsure(answer(time.Hour, 0)), "no answer for an hour")
+		require.True(t, c.unsure(answer(time.Hour+time.Second, by)), "by %d s", by)
+		require.Equal(t, []time.Duration{time.Duration(by) * time.Second}, jumps)
+		require.True(t, c.unsure(answer(2*time.Hour, by)))
+		require.False(t, c.unsure(answer(2*time.Hour+time.Minute, by)))
+		require.True(t, c.unsure(answer(2*time.Hour+2*time.Minute, 0)), "set right again")
+	}
+}
+
+// What ends or removes things for their age looks at the clock first: no claim may have
+// come since it jumped.
+func TestUpkeepSeesTheJumpFirst(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		var shift atomic.Int64
+		b.mem = memory.NewWithClock(func() time.Time { return time.Now().Add(time.Duration(shift.Load())) })
+		s := b.start(b.mem, Options{KeepPayloads: 80 * time.Hour, KeepLog: 80 * time.Hour, PollInterval: time.Hour})
+		b.endpoint(&s.Tenant, host(1))
+		b.endpoint(&s.Tenant, host(2))
+		b.net.answer = func(_ context.Context, h, _ string) (int, error) {
+			if h == host(2) {
+				return 500, nil
+			}
+			return 200, nil
+		}
+		id := b.send(&s.Tenant, "old")
+		b.pass(2 * time.Minute)
+		shift.Store(int64(100 * 24 * time.Hour))
+		b.pass(2 * time.Minute)
+		require.Contains(t, b.log.String(), "the clock has jumped")
+		ev, err := s.Event(t.Context(), id)
+		require.NoError(t, err)
+		require.True(t, ev.ErasedAt.IsZero())
+		require.Equal(t, 1, b.count(&s.Tenant, store.Pending))
+		eps, err := s.Endpoints(t.Context(), store.EndpointQuery{})
+		require.NoError(t, err)
+		require.Equal(t, store.Enabled, eps[1].State)
+	})
 }
 
 // A Sender that only stores events hears of the store's time as well, and is not held

@@ -58,8 +58,8 @@ func newUpkeep(s *Sender) *upkeep {
 		return n, err
 	})}
 	u.expire = task{name: "expire", every: 30 * time.Second, step: u.counting(func(ctx context.Context) (int, error) {
-		if s.clock.unsure(time.Now()) {
-			return 0, nil
+		if ok, err := s.clock.settled(ctx, s.st); !ok {
+			return 0, err
 		}
 		n, err := s.st.Expire(ctx, s.cfg.GiveUpAfter, upkeepStep)
 		if n > 0 {
@@ -80,8 +80,8 @@ func newUpkeep(s *Sender) *upkeep {
 	u.failing = task{name: "disable failing", every: time.Minute, step: u.stepFailing}
 	retention := store.Retention{Payloads: s.cfg.KeepPayloads, Responses: s.cfg.KeepResponses, Log: s.cfg.KeepLog}
 	u.prune = task{name: "prune", every: time.Minute, breath: pruneBreath, rest: pruneRest, step: func(ctx context.Context) (bool, error) {
-		if s.clock.unsure(time.Now()) {
-			return false, nil
+		if ok, err := s.clock.settled(ctx, s.st); !ok {
+			return false, err
 		}
 		n, err := s.st.Prune(ctx, retention, pruneStep)
 		return n >= pruneStep, err
@@ -221,8 +221,11 @@ func (u *upkeep) stepResume(context.Context) (bool, error) {
 
 func (u *upkeep) stepFailing(ctx context.Context) (bool, error) {
 	s := u.s
-	if s.cfg.DisableAfter < 0 || s.clock.unsure(time.Now()) {
+	if s.cfg.DisableAfter < 0 {
 		return false, nil
+	}
+	if ok, err := s.clock.settled(ctx, s.st); !ok {
+		return false, err
 	}
 	reason := "no success for " + days(s.cfg.DisableAfter)
 	eps, err := s.st.DisableFailing(ctx, store.FailingRule{For: s.cfg.DisableAfter, Reason: reason}, disableStep)
