@@ -220,6 +220,7 @@ func redactURL(raw string) string {
 	if at := strings.LastIndexByte(rest, '@'); at >= 0 {
 		rest = rest[at+1:]
 	}
+	rest = withoutBadPort(rest)
 	if found {
 		rest = scheme + "://" + rest
 	}
@@ -227,4 +228,20 @@ func redactURL(raw string) string {
 		rest = rest[:200] + "…"
 	}
 	return strings.ToValidUTF8(rest, "\uFFFD")
+}
+
+// withoutBadPort hides what stands where a port would and is none, with all behind it:
+// the beginning of a password in which #, ? or / was not escaped, or that has no host.
+func withoutBadPort(rest string) string {
+	authority, _, _ := strings.Cut(rest, "/")
+	host := strings.LastIndexByte(authority, ']') + 1 // a colon within brackets is an address's
+	i := strings.IndexByte(authority[host:], ':')
+	if i < 0 {
+		return rest
+	}
+	i += host + 1
+	if port := authority[i:]; len(port) <= len("65535") && strings.Trim(port, "0123456789") == "" {
+		return rest
+	}
+	return rest[:i] + redacted
 }

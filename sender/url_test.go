@@ -133,11 +133,24 @@ func TestURLErrorsHideSecrets(t *testing.T) {
 	for _, raw := range []string{
 		"https://user:s3cret@example.com/", "https://user:s3/cr3t@example.com/s3cret@x", "ftp://example.com/?token=s3cret",
 		"https://exa mple.com/?token=s3cret", "https://example.com:99999/?s3cret#s3cret", "https://example.com/#s3cret", "s3cret@host",
-		"http://%zz/?s3cret", "//u:s3cret@h/",
+		"http://%zz/?s3cret", "//u:s3cret@h/", "https://user:s3cr?t@example.com/", "https://user:s3cr#t@example.com/x",
+		"https://user:s3/s3?t@example.com/", "https://user:1s3", "https://user:s3:s3", "user:s3cr?t@example.com", "https://[::1]:s3/",
 	} {
 		_, err := parseEndpointURL(raw, urlRules{})
 		require.Error(t, err)
 		require.NotContains(t, err.Error(), "s3", raw)
+	}
+	for raw, shown := range map[string]string{
+		"https://example.com:8443/x y?z":   "https://example.com:8443/x y",
+		"https://[2001:db8::1]:70000/":     "https://[2001:db8::1]:70000/",
+		"https://[fe80::1%25lo]/a":         "https://[fe80::1%25lo]/a",
+		"https://example.com/a:b#":         "https://example.com/a:b",
+		"https://example.com:8o80/webhook": "https://example.com:***",
+	} {
+		_, err := parseEndpointURL(raw, urlRules{mode: store.Live, policy: &netguard.Policy{}})
+		var urlErr *URLError
+		require.ErrorAs(t, err, &urlErr, raw)
+		require.Equal(t, shown, urlErr.URL)
 	}
 }
 
