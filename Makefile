@@ -3,6 +3,8 @@
 # A number of calls: where the time is limited, Go before 1.27 takes the limit for a
 # failure now and then ("context deadline exceeded").
 FUZZTIME ?= 1000x
+# Of the tests of one package: on a busy machine ten minutes, Go's own, may be too short.
+TIMEOUT  ?= 30m
 MODULES  := $(shell find . -name go.mod -exec dirname {} \; | sort)
 
 # Runs a command in every module, the workspace switched off: it would hide
@@ -19,12 +21,12 @@ help: ## List the targets
 
 .PHONY: test
 test: ## Test all modules of the workspace
-	go test work
+	go test -timeout=$(TIMEOUT) work
 
 .PHONY: race
 race: ## The same with the race detector (needs a C compiler)
 	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && for try in 1 2 3; do \
-		echo "go test -race work"; { go test -race work 2>&1; echo $$? >"$$dir/status"; } | tee "$$dir/log"; \
+		echo "go test -race work"; { go test -race -timeout=$(TIMEOUT) work 2>&1; echo $$? >"$$dir/status"; } | tee "$$dir/log"; \
 		[ "$$(cat "$$dir/status")" -ne 0 ] || exit 0; \
 		grep -q '^ThreadSanitizer: CHECK failed' "$$dir/log" && ! grep -qE '^ *--- FAIL|DATA RACE|^panic:' "$$dir/log" || exit 1; \
 		echo 'No test failed, but the race detector itself, which happens in long runs: again, what has passed is cached.'; \

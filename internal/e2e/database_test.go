@@ -121,7 +121,9 @@ func (tr *trial) refusing(t *testing.T, kind string, refuse, accept func()) {
 		accept()
 	}
 	tr.finish(t)
-	require.Len(t, p.heard(setup.Refused), len(p.heard(setup.Refused+kind)), "Send gave other reasons, too: %q", p.heard(setup.Refused))
+	// Changing tables locks them, for which a Send does not wait long.
+	other := len(p.heard(setup.Refused)) - len(p.heard(setup.Refused+kind)) - len(p.heard(setup.Refused+"busy"))
+	require.Zero(t, other, "Sends that gave other reasons")
 	tr.calm(t)
 	tr.verdict(t, tr.faults*tr.config.MaxInFlight)
 }
