@@ -16,9 +16,10 @@ import (
 // private network, no link-local or otherwise special range. A host is resolved
 // once per connection, refused if any of its addresses is forbidden, and
 // connected to at an address that was checked. An address that does not answer within
-// 250 ms is joined by the next (RFC 8305), 8 of them at most, and the first connection
-// counts. No request begins on a connection older than HTTPOptions.MaxConnAge. A proxy
-// is used only if it is set here, whatever the environment says.
+// 250 ms, less with a short timeout, is joined by the next (RFC 8305), 8 of them at most,
+// and the first connection counts. No request begins on a connection older than
+// HTTPOptions.MaxConnAge. A proxy is used only if it is set here, whatever the
+// environment says.
 type Egress struct {
 	// Allow permits addresses that are not public, such as 127.0.0.0/8 while
 	// developing. The addresses at which clouds hand out credentials stay forbidden,

@@ -18,8 +18,9 @@ import (
 // The host is resolved once. If one of its addresses is forbidden, so is the
 // host, whatever the others are: a name that leads to both is an attack or a
 // mistake. The judged addresses, 8 at most, are dialled as RFC 8305 has it: in the
-// resolver's order but with IPv6 and IPv4 by turns, each 250 ms after the one before
-// or as soon as one has failed, until one answers. The addresses of localhost are the
+// resolver's order but with IPv6 and IPv4 by turns, each 250 ms after the one before,
+// sooner where the deadline of ctx is near, or as soon as one has failed, until one
+// answers. The addresses of localhost are the
 // exception: if the policy allows some of them, the rest is left out.
 func (p *Policy) DialContext(ctx context.Context, network, addr string) (net.Conn, error) {
 	p = p.orZero()

@@ -14,8 +14,10 @@ const (
 	maxDials = 8
 
 	// dialDelay is how long an address that does not answer keeps the next one
-	// waiting (RFC 8305, section 5).
-	dialDelay = 250 * time.Millisecond
+	// waiting (RFC 8305, section 5), and minDialDelay the least of it where time is
+	// short (the same).
+	dialDelay    = 250 * time.Millisecond
+	minDialDelay = 10 * time.Millisecond
 
 	// maxDialTime is how long all addresses together get if ctx has no deadline.
 	maxDialTime = 30 * time.Second
@@ -72,7 +74,17 @@ func (p *Policy) dial(ctx context.Context, network string, addrs []netip.Addr, p
 	})
 }
 
-// race dials addresses side by side, each dialDelay after the one before or as soon as
+// delayWithin returns the delay with which n addresses have all been begun in half of the
+// time that ctx leaves.
+func delayWithin(ctx context.Context, n int) time.Duration {
+	end, ok := ctx.Deadline()
+	if !ok {
+		return dialDelay
+	}
+	return min(dialDelay, max(minDialDelay, time.Until(end)/time.Duration(2*n)))
+}
+
+// race dials addresses side by side, each delayWithin after the one before or as soon as
 // one has failed. The first connection ends the other dials; a connection that comes
 // about nevertheless is closed.
 func race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, netip.Addr) (net.Conn, error)) (net.Conn, error) {
@@ -96,7 +108,8 @@ func race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, ne
 		}
 	}
 
-	delay := time.NewTimer(dialDelay)
+	pause := delayWithin(ctx, len(addrs))
+	delay := time.NewTimer(pause)
 	defer delay.Stop()
 	errs := make([]error, len(addrs))
 	go begin(0)
@@ -115,7 +128,7 @@ func race(ctx context.Context, addrs []netip.Addr, dial func(context.Context, ne
 			go begin(begun)
 			begun++
 			running++
-			delay.Reset(dialDelay)
+			delay.Reset(pause)
 		}
 		if running == 0 {
 			return nil, mostTelling(errs[:begun])

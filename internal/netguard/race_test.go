@@ -246,3 +246,24 @@ func TestRaceOnSockets(t *testing.T) {
 	_, err := p.DialContext(t.Context(), "tcp", "customer.example:"+port)
 	require.True(t, errors.Is(err, syscall.ECONNREFUSED), err)
 }
+
+// A short deadline leaves time for the last address too.
+func TestRaceWithinADeadline(t *testing.T) {
+	for _, within := range []time.Duration{100 * time.Millisecond, 200 * time.Millisecond, time.Second, 4 * time.Second} {
+		for _, dead := range []int{1, 4, maxDials - 1} {
+			synctest.Test(t, func(t *testing.T) {
+				var answers []netip.Addr
+				for i := range dead {
+					answers = append(answers, netip.AddrFrom4([4]byte{93, 184, 216, byte(10 + i)}))
+				}
+				answers = append(answers, netip.MustParseAddr("93.184.216.1"))
+				r := &racer{takes: map[string]time.Duration{"93.184.216.1": within / 4}, conns: map[string]*tracked{}, start: time.Now()}
+				ctx, cancel := context.WithTimeout(t.Context(), within)
+				defer cancel()
+				conn, err := (&Policy{Dial: r.dial}).dial(ctx, "tcp", answers, 443)
+				require.NoError(t, err, "%d of %d lead nowhere, %s", dead, dead+1, within)
+				require.NotNil(t, conn)
+			})
+		}
+	}
+}
