@@ -24,7 +24,8 @@ type Missed struct {
 	Progress func(BackFillReport)
 }
 
-// BackFillReport counts what a back-fill did, or in a dry run would do.
+// BackFillReport counts what a back-fill did, or in a dry run would do. A step whose
+// answer the store lost is repeated, and not counted if it had been carried out.
 type BackFillReport struct {
 	Events int // that got a delivery to the endpoint
 }

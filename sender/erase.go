@@ -31,7 +31,8 @@ type Erasure struct {
 	Progress func(EraseReport)
 }
 
-// EraseReport counts what an erasure did.
+// EraseReport counts what an erasure did. A step whose answer the store lost is repeated,
+// and not counted if it had been carried out.
 type EraseReport struct {
 	Events    int   // that were erased, and had not been before
 	Cancelled int   // deliveries that were pending

@@ -26,7 +26,8 @@ type Recovery struct {
 	Progress func(RecoverReport)
 }
 
-// RecoverReport counts what a recovery did, or in a dry run would do.
+// RecoverReport counts what a recovery did, or in a dry run would do. A step whose answer
+// the store lost is repeated, and not counted if it had been carried out.
 type RecoverReport struct {
 	Replayed int // exhausted deliveries that were given a new one
 	Hastened int // pending deliveries that waited for a retry and are due now

@@ -26,6 +26,10 @@ import (
 // delivery. It is also released if next is or calls a [Mux] that has no handler
 // for it, which answers 200. If the Dedupe fails the answer is 500.
 //
+// next is taken to be at work until it returns. One that returns earlier, as
+// [http.TimeoutHandler] does, goes around the middleware and not behind it, where
+// the next delivery would begin while the one before is still being handled.
+//
 // So Options.Dedupe is not for frameworks that answer past the ResponseWriter
 // that next gets, or only when next has returned, as echo does around its
 // WrapMiddleware for an error that a handler returns: such an event would be
