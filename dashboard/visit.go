@@ -77,7 +77,7 @@ func explain(err error) *problem {
 		return &problem{http.StatusConflict, "Erased", "The event's payload was erased; it can't be sent again."}
 	case errors.Is(err, store.ErrFinished):
 		return &problem{http.StatusConflict, "Finished", "The delivery is not pending any more."}
-	case errors.Is(err, store.ErrBusy):
+	case errors.Is(err, store.ErrBusy), errors.Is(err, sender.ErrQueueFull):
 		return &problem{http.StatusServiceUnavailable, "Busy", "The database, or a limit on work at once, is in the way. Try again in a moment."}
 	case errors.Is(err, store.ErrInvalid), errors.Is(err, sender.ErrInvalidEvent), errors.Is(err, sender.ErrInvalidEndpoint):
 		return &problem{http.StatusBadRequest, "Not acceptable", reason(err)}

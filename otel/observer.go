@@ -143,6 +143,7 @@ func sendErrorType(err error) string {
 		word string
 	}{
 		{sender.ErrOutcomeUnknown, "outcome_unknown"},
+		{sender.ErrQueueFull, "queue_full"},
 		{context.Canceled, "canceled"},
 		{context.DeadlineExceeded, "timeout"},
 		{sender.ErrInvalidEvent, "invalid_event"},

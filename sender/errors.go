@@ -27,6 +27,9 @@ var (
 	// for 30 s, or it was closed after an answer was lost. An event may be sent again
 	// with the receipt's id; of other calls the log and the endpoint's history tell.
 	ErrOutcomeUnknown = errors.New("sender: gave up waiting for the store's answer; it may have been done")
+	// ErrQueueFull says that more events wait for the store than Options.MaxQueued allows, or
+	// more than 64 MiB of their bodies. The event was not stored; trying again later is safe.
+	ErrQueueFull = errors.New("sender: too many events wait for the store; this one was not stored")
 	// ErrForeignTx says that a transaction is of another store than the Sender's, or on
 	// another database than that. It is store.ErrForeignTx.
 	ErrForeignTx = store.ErrForeignTx

@@ -16,6 +16,7 @@ import (
 
 const (
 	defaultMaxInFlight  = 512
+	defaultMaxQueued    = 10_000
 	defaultPollInterval = time.Second
 	defaultGiveUpAfter  = 72 * time.Hour
 	maxGiveUpAfter      = 30 * 24 * time.Hour
@@ -68,6 +69,11 @@ type Options struct {
 	// repeat. One endpoint gets at most half, so that 2 is the least; the most is
 	// 100,000. Default 512.
 	MaxInFlight int
+	// MaxQueued is how many events of Send and SendBatch may wait for their commit, with
+	// 64 MiB of request bodies at most: a store that does not answer would fill the memory
+	// else. Beyond it they return ErrQueueFull at once. Default 10,000; negative: no bound,
+	// of bodies neither.
+	MaxQueued int
 	// PollInterval is how often the store is asked for deliveries that nobody
 	// announced: those of other processes and of SendTx without Wake. Default 1 s, at
 	// least 1 ms.
@@ -166,6 +172,7 @@ func newConfig(st store.Store, o *Options) (*config, error) {
 	if c.MaxInFlight < 2 || c.MaxInFlight > 100_000 {
 		return nil, bad("MaxInFlight", "is %d; it must be from 2 to 100000, since one endpoint gets at most half", c.MaxInFlight)
 	}
+	def(&c.MaxQueued, defaultMaxQueued)
 	def(&c.PollInterval, defaultPollInterval)
 	if c.PollInterval < time.Millisecond {
 		return nil, bad("PollInterval", "is %s; it must be at least 1ms", c.PollInterval)

@@ -33,10 +33,16 @@ type Receipt struct {
 //
 // An event id is unique per tenant and mode. Sent again with the same type and
 // data, the receipt says Duplicate; with other content the error is a
-// store.ErrConflict. A store that does not answer makes a store.ErrBusy after 30 s, with
-// nothing stored; so does a pool of connections all of which are in use, as one of a single
-// connection is inside the application's transaction, where SendTx is the way. If ctx ends while the commit is under way, the error is an
-// ErrOutcomeUnknown that also wraps the context's.
+// store.ErrConflict.
+//
+// If ctx ends while the event waits for its commit, the error is the context's and the
+// event is not stored. If ctx ends while the commit is under way, the error is an
+// ErrOutcomeUnknown that also wraps the context's. Whatever ctx says, Send gives up after
+// 30 s: with a store.ErrBusy if no commit of the event has begun, the store did not tell
+// the endpoints, or no connection of its pool became free, all with nothing stored; else
+// with an ErrOutcomeUnknown. Inside the application's transaction, which may hold the only
+// connection, use SendTx. If Options.MaxQueued events wait already, the error is
+// ErrQueueFull at once.
 func (t *Tenant) Send(ctx context.Context, e Event) (Receipt, error) {
 	start := SendStart{Scope: t.scope, Events: 1, EventType: e.Type}
 	ctx, began := t.sender.observe.sendStarted(ctx, start)
@@ -53,35 +59,49 @@ func (t *Tenant) Send(ctx context.Context, e Event) (Receipt, error) {
 func (t *Tenant) send(ctx context.Context, m *member) (Receipt, error) {
 	s := t.sender
 	receipt := m.receipt()
+	m.until = time.Now().Add(commitTimeout)
 	for range maxStale {
-		set, err := s.decide(ctx, m)
-		if err != nil {
-			return receipt, err
+		if err := s.decide(ctx, m); err != nil {
+			return receipt, m.failed(err)
 		}
-		s.enqueue.put(m)
-		select {
-		case <-m.done:
-		case <-ctx.Done():
-			go s.settleMember(m, set) // it is stored all the same
-			return receipt, fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
+		if s.enqueue.join(m) == 0 {
+			m.err = m.failed(ErrQueueFull)
+			m.done <- struct{}{}
 		}
-		done, err := s.stored(m, set, &receipt)
-		if done || err != nil {
+		if done, err := s.outcome(ctx, m, &receipt); done {
 			return receipt, err
 		}
 	}
-	return receipt, fmt.Errorf("%w: endpoints changed each time the event was matched", store.ErrChanged)
+	return receipt, m.failed(errStale)
 }
 
-// settleMember waits for a member whose caller has gone, and does what follows.
-func (s *Sender) settleMember(m *member, set *endpointSet) {
-	<-m.done
-	_, _ = s.stored(m, set, &Receipt{})
+// errStale is what an event ends with that found other endpoints each time.
+var errStale = fmt.Errorf("%w: endpoints changed each time the event was matched", store.ErrChanged)
+
+// outcome waits for the end of a member and does what follows from it. It reports false
+// if the event has to be matched anew.
+func (s *Sender) outcome(ctx context.Context, m *member, receipt *Receipt) (bool, error) {
+	var open bool
+	if err := ctx.Err(); err != nil {
+		open = s.enqueue.leave(m, err)
+	} else {
+		select {
+		case <-m.done:
+			open = m.left
+		case <-ctx.Done():
+			open = s.enqueue.leave(m, ctx.Err())
+		}
+	}
+	if open {
+		return true, fmt.Errorf("%w: %w", ErrOutcomeUnknown, cmp.Or(ctx.Err(), context.DeadlineExceeded))
+	}
+	return s.stored(m, receipt)
 }
 
 // SendBatch sends events, each of which succeeds or fails alone: the receipts are
 // in the order of the events, and the error, if any is, is a *BatchError with one
-// element per event.
+// element per event, which is one of Send's. Events join the queue in portions of 1,024
+// or 16 MiB, for each of which the 30 s of Send begin anew.
 func (t *Tenant) SendBatch(ctx context.Context, events []Event) ([]Receipt, error) {
 	start := SendStart{Scope: t.scope, Events: len(events), EventType: commonType(events)}
 	ctx, began := t.sender.observe.sendStarted(ctx, start)
@@ -108,7 +128,6 @@ func (t *Tenant) sendBatch(ctx context.Context, events []Event) ([]Receipt, erro
 	receipts := make([]Receipt, len(events))
 	errs := make([]error, len(events))
 	members := make([]*member, len(events))
-	sets := make([]*endpointSet, len(events))
 	var open []int
 	for i := range events {
 		members[i], errs[i] = t.prepare(ctx, &events[i])
@@ -117,42 +136,50 @@ func (t *Tenant) sendBatch(ctx context.Context, events []Event) ([]Receipt, erro
 			open = append(open, i)
 		}
 	}
-	for try := 0; len(open) > 0; try++ {
-		var joined []*member
-		open = slices.DeleteFunc(open, func(i int) bool {
-			if try == maxStale {
-				errs[i] = fmt.Errorf("%w: endpoints changed each time the event was matched", store.ErrChanged)
-			} else {
-				sets[i], errs[i] = s.decide(ctx, members[i])
-			}
-			if errs[i] == nil {
-				joined = append(joined, members[i])
-			}
-			return errs[i] != nil
-		})
-		s.enqueue.put(joined...)
+	for try := 0; len(open) > 0 && try < maxStale; try++ {
 		var again []int
-		for _, i := range open {
-			if ctx.Err() == nil {
-				select {
-				case <-members[i].done:
-					done, err := s.stored(members[i], sets[i], &receipts[i])
-					if errs[i] = err; !done && err == nil {
-						again = append(again, i)
-					}
-					continue
-				case <-ctx.Done():
-				}
-			}
-			go s.settleMember(members[i], sets[i])
-			errs[i] = fmt.Errorf("%w: %w", ErrOutcomeUnknown, ctx.Err())
+		for len(open) > 0 {
+			part := open[:s.enqueue.portion(members, open)]
+			open = open[len(part):]
+			again = append(again, s.sendPart(ctx, part, members, receipts, errs)...)
 		}
 		open = again
+	}
+	for _, i := range open {
+		errs[i] = members[i].failed(errStale)
 	}
 	if slices.ContainsFunc(errs, func(err error) bool { return err != nil }) {
 		return receipts, &BatchError{Errs: errs}
 	}
 	return receipts, nil
+}
+
+// sendPart stores the events of a batch that part lists, all of which can wait at once. It
+// returns those that have to be matched anew.
+func (s *Sender) sendPart(ctx context.Context, part []int, members []*member, receipts []Receipt, errs []error) (again []int) {
+	until := time.Now().Add(commitTimeout)
+	ready := make([]*member, 0, len(part))
+	part = slices.DeleteFunc(slices.Clone(part), func(i int) bool {
+		m := members[i]
+		if m.until.IsZero() {
+			m.until = until
+		}
+		if errs[i] = m.failed(s.decide(ctx, m)); errs[i] == nil {
+			ready = append(ready, m)
+		}
+		return errs[i] != nil
+	})
+	for _, m := range ready[s.enqueue.join(ready...):] {
+		m.err = m.failed(ErrQueueFull)
+		m.done <- struct{}{}
+	}
+	for _, i := range part {
+		var done bool
+		if done, errs[i] = s.outcome(ctx, members[i], &receipts[i]); !done {
+			again = append(again, i)
+		}
+	}
+	return again
 }
 
 // SendTx stores an event in the application's own transaction: it is sent if and
@@ -194,7 +221,7 @@ func (t *Tenant) sendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, err
 		return receipt, err
 	}
 	m.result = results[0]
-	if done, err := s.stored(m, nil, &receipt); err != nil || done {
+	if done, err := s.stored(m, &receipt); err != nil || done {
 		return receipt, err
 	}
 	return receipt, fmt.Errorf("%w: the store called an endpoint set stale that it has just returned", store.ErrChanged)
@@ -244,19 +271,20 @@ func randomEventID() (string, error) { return newEventID(nil) }
 
 // decide matches an event on the endpoints known here and takes slots for the
 // deliveries that can start at once.
-func (s *Sender) decide(ctx context.Context, m *member) (*endpointSet, error) {
+func (s *Sender) decide(ctx context.Context, m *member) error {
 	if err := ctx.Err(); err != nil {
-		return nil, err
+		return err
 	}
 	set, err := s.cache.set(ctx, m.event.Scope)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	if m.aimed() && !slices.ContainsFunc(set.members, func(e setMember) bool { return e.endpoint.Num == m.event.For[0].Endpoint }) {
-		return nil, fmt.Errorf("%w: or deleted, just now", store.ErrDisabled)
+		return fmt.Errorf("%w: or deleted, just now", store.ErrDisabled)
 	}
 	s.match(m, set, true)
-	return set, nil
+	m.set = set
+	return nil
 }
 
 // match lists the endpoints of a set that an event is for, unless it names its only
@@ -281,7 +309,7 @@ func (s *Sender) match(m *member, set *endpointSet, handOff bool) {
 // stored does what follows from a store's answer: hands over what was stored
 // leased, wakes the claims for the rest, gives unused slots back. It reports false
 // if the event has to be matched anew.
-func (s *Sender) stored(m *member, set *endpointSet, receipt *Receipt) (bool, error) {
+func (s *Sender) stored(m *member, receipt *Receipt) (bool, error) {
 	granted := m.err == nil && m.result.Leased && (m.result.Status == store.Stored || m.result.Status == store.Duplicate)
 	// Fresh is also what this very Send stored when the first answer was lost.
 	fresh := m.err == nil && (m.result.Status == store.Stored ||
@@ -290,10 +318,10 @@ func (s *Sender) stored(m *member, set *endpointSet, receipt *Receipt) (bool, er
 	for _, d := range m.event.For {
 		switch {
 		case d.Lease && granted:
-			s.handOver(m, set, d.Endpoint)
+			s.handOver(m, d.Endpoint)
 		case d.Lease:
 			s.lanes.unreserve(d.Endpoint, time.Now())
-		case set != nil && fresh && len(m.event.For) <= store.MaxFanOut && m.event.Delay == 0:
+		case m.set != nil && fresh && len(m.event.For) <= store.MaxFanOut && m.event.Delay == 0:
 			wake = s.lanes.stored(d.Endpoint, time.Now()) || wake
 		}
 	}
@@ -326,8 +354,8 @@ func (s *Sender) stored(m *member, set *endpointSet, receipt *Receipt) (bool, er
 }
 
 // handOver starts a delivery that was stored leased to this Sender.
-func (s *Sender) handOver(m *member, set *endpointSet, endpoint int64) {
-	i, ok := slices.BinarySearchFunc(set.members, endpoint, func(a setMember, num int64) int {
+func (s *Sender) handOver(m *member, endpoint int64) {
+	i, ok := slices.BinarySearchFunc(m.set.members, endpoint, func(a setMember, num int64) int {
 		return cmp.Compare(a.endpoint.Num, num)
 	})
 	if !ok {
@@ -338,9 +366,9 @@ func (s *Sender) handOver(m *member, set *endpointSet, endpoint int64) {
 		Claimed: store.Claimed{
 			ID: store.DeliveryID{Event: m.result.Event, Endpoint: endpoint}, Token: 1, Scope: m.event.Scope,
 			EventID: m.event.ID, EventType: m.event.Type, ContentType: m.event.ContentType, Body: m.event.Body, Trace: m.event.Trace,
-			EndpointVersion: set.members[i].endpoint.Version, Attempt: 1,
+			EndpointVersion: m.set.members[i].endpoint.Version, Attempt: 1,
 		},
-		endpoint:  set.members[i].endpoint,
+		endpoint:  m.set.members[i].endpoint,
 		leasedAt:  m.begun,
 		lease:     m.lease,
 		handedOff: true,

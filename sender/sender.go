@@ -89,7 +89,10 @@ func New(st store.Store, o *Options) (*Sender, error) {
 	s.lanes = newLanes(cfg.MaxInFlight)
 	s.observe = newObserving(cfg.Observer, s.log)
 	s.counts = newCounters()
-	s.enqueue = &enqueuer{st: st, observe: s.observe, leases: &s.leases}
+	s.enqueue = &enqueuer{
+		st: st, observe: s.observe, leases: &s.leases, maxQueued: cfg.MaxQueued,
+		settle: func(m *member) { _, _ = s.stored(m, &Receipt{}) },
+	}
 	s.leases = leaseLength{base: cfg.Lease, timeout: cfg.HTTP.Timeout}
 	s.trouble = &trouble{log: s.log}
 	s.clock.onJump = func(by time.Duration) {

@@ -1,13 +1,9 @@
 package sender
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/hookpost/hookpost/store"
@@ -23,144 +19,35 @@ const (
 	// repeatTogether is how often a batch is tried before its members are tried alone
 	// although it is unknown whether they are stored.
 	repeatTogether = 5
-	aloneAtOnce    = 8
-	// commitTimeout bounds the tries of one batch together.
-	commitTimeout = 30 * time.Second
+	// aloneAtOnce is how many members are tried alone at the same time.
+	aloneAtOnce = 8
 )
-
-// enqueuer lets concurrent Sends share a commit: the first goes at once, those that
-// arrive while a commit is under way go together in the next. It has a goroutine
-// only while there is something to store.
-type enqueuer struct {
-	st      store.Queue
-	observe *observing
-	leases  *leaseLength
-
-	mu      sync.Mutex
-	pending []*member
-	leading bool
-}
-
-// member is one event on its way into the store.
-type member struct {
-	event store.NewEvent
-	size  int
-
-	ownID   bool // the event's id was made here: nobody else has it
-	example bool // for the one endpoint that event.For names
-
-	begun    time.Time // our time just before the commit began: what its lease counts from
-	lease    time.Duration
-	repeated bool // the answer to a commit of it was lost
-	result   store.Enqueued
-	err      error
-	done     chan struct{}
-}
-
-func newMember(ev store.Event) *member {
-	return &member{event: store.NewEvent{Event: ev}, size: len(ev.Body), done: make(chan struct{}, 1)}
-}
-
-// aimed reports whether the event is for one endpoint, whatever that selects.
-func (m *member) aimed() bool { return m.example || m.event.Type == testEventType }
-
-// put hands a member over. Its done has an element when result or err is set.
-// The batch does not run under the caller's context: what has joined is stored.
-func (q *enqueuer) put(members ...*member) {
-	q.mu.Lock()
-	q.pending = append(q.pending, members...)
-	lead := !q.leading
-	if lead {
-		q.leading = true
-	}
-	q.mu.Unlock()
-	if lead {
-		go q.lead()
-	}
-}
 
 // lead stores batches until none is left.
 func (q *enqueuer) lead() {
-	for {
-		q.mu.Lock()
-		batch := q.next()
-		if len(batch) == 0 {
-			q.leading = false
-			q.mu.Unlock()
-			return
-		}
-		q.mu.Unlock()
+	for batch := q.next(); len(batch) > 0; batch = q.next() {
 		q.store(batch)
 	}
 }
 
-// next cuts the next batch from what is pending. q.mu is held.
-func (q *enqueuer) next() []*member {
-	var size, deliveries, n int
-	for _, m := range q.pending {
-		size += m.size
-		deliveries += len(m.event.For)
-		if n > 0 && (n == shareEvents || size > shareBytes || deliveries > shareDeliveries) {
-			break
-		}
-		n++
-	}
-	sorted := slices.Clone(q.pending[:n])
-	// One order for all batches, so that two of them can't wait for each other.
-	slices.SortStableFunc(sorted, compareMembers)
-	// Of the same id only the first: the later ones wait for the next batch.
-	batch := sorted[:0]
-	var again []*member
-	for _, m := range sorted {
-		if len(batch) > 0 && compareMembers(batch[len(batch)-1], m) == 0 {
-			again = append(again, m)
-			continue
-		}
-		batch = append(batch, m)
-	}
-	rest := q.pending[n:]
-	if len(rest) == 0 && len(again) == 0 {
-		clear(q.pending)
-		q.pending = q.pending[:0]
-	} else {
-		q.pending = append(again, rest...)
-	}
-	return batch
-}
-
-func compareMembers(a, b *member) int {
-	return cmp.Or(
-		cmp.Compare(a.event.Tenant, b.event.Tenant),
-		cmp.Compare(a.event.Mode, b.event.Mode),
-		cmp.Compare(a.event.ID, b.event.ID),
-	)
-}
-
-// store commits a batch. If it fails, each member is repeated alone and gets its
-// own error.
+// store commits a batch. If that fails, each member is tried alone and gets its own
+// error; the next batch does not wait for that.
 func (q *enqueuer) store(batch []*member) {
-	first := commit{batch: batch}
-	err := q.commit(&first)
-	switch {
-	case err == nil:
-	case len(batch) == 1 || errors.Is(err, store.ErrClosed) || errors.Is(err, ErrOutcomeUnknown):
-		for _, m := range batch {
-			m.err = err
-		}
-	default:
-		limit := make(chan struct{}, aloneAtOnce)
-		for _, m := range batch {
-			limit <- struct{}{}
-			go func() {
-				m.err = q.commit(&commit{batch: []*member{m}, owner: first.owner, lease: first.lease, begun: first.begun, repeat: first.repeat})
-				m.done <- struct{}{}
-				<-limit
-			}()
-		}
+	c := commit{batch: batch}
+	err := q.commit(&c)
+	if err == nil || len(batch) == 1 || c.late || errors.Is(err, store.ErrClosed) || errors.Is(err, ErrOutcomeUnknown) {
+		q.end(batch, err)
 		return
 	}
-	for _, m := range batch {
-		m.done <- struct{}{}
+	q.separate(&c, err)
+}
+
+// tryAlone stores members that are to be tried alone until none is left.
+func (q *enqueuer) tryAlone() {
+	for m := q.nextAlone(); m != nil; m = q.nextAlone() {
+		c := *m.again
+		c.batch = []*member{m}
+		q.end(c.batch, q.commit(&c))
 	}
 }
 
@@ -173,6 +60,7 @@ type commit struct {
 	lease  time.Duration
 	begun  time.Time // when the first try began that may have been committed
 	repeat bool      // an earlier try may have been committed
+	late   bool      // the time of all members is over
 }
 
 // commit stores a batch in one commit. A commit whose answer was lost is repeated
@@ -187,7 +75,7 @@ func (q *enqueuer) commit(c *commit) error {
 	for i, m := range c.batch {
 		p.Events[i] = m.event
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), commitTimeout)
+	ctx, cancel := within(c.batch)
 	defer cancel()
 	for try := 1; ; try++ {
 		if !c.repeat {
@@ -206,9 +94,10 @@ func (q *enqueuer) commit(c *commit) error {
 			}
 			return nil
 		}
+		c.late = ctx.Err() != nil
 		// A timeout of ours may have cut off the answer, too, unless the store says that it
 		// came to nothing.
-		if errors.Is(err, store.ErrUnknownCommit) || ctx.Err() != nil && !errors.Is(err, store.ErrBusy) {
+		if errors.Is(err, store.ErrUnknownCommit) || c.late && !errors.Is(err, store.ErrBusy) {
 			c.repeat = true
 		}
 		switch {

@@ -24,9 +24,9 @@ var (
 	// ErrFinished says that the delivery is no longer pending.
 	ErrFinished = errors.New("store: delivery is already finished")
 	// ErrBusy says that somebody else's open transaction was in the way for longer
-	// than the store waits, or that no connection became free. Nothing was written; trying
-	// again is safe.
-	ErrBusy = errors.New("store: blocked by another transaction")
+	// than the store waits, that no connection became free, or that other calls came first
+	// for too long. Nothing was written; trying again is safe.
+	ErrBusy = errors.New("store: busy")
 	// ErrForeignTx says that a transaction is on another database than the store whose Tx
 	// it is. Nothing was written.
 	ErrForeignTx = errors.New("store: the transaction is on another database")

@@ -192,5 +192,6 @@ var known = []knownError{
 	{store.ErrFinished, finished, "only a pending delivery can be cancelled", nil},
 	{store.ErrChanged, changed, "somebody else is changing the endpoint; read it and try again", nil},
 	{store.ErrBusy, busy, "the database, or a limit on work at once, is in the way; try again in a moment", nil},
+	{sender.ErrQueueFull, busy, "too many events wait for the database; try again in a moment", nil},
 	{store.ErrClosed, busy, "the server is stopping; try again in a moment", nil},
 }
