@@ -28,7 +28,8 @@ type HandlerFunc func(ctx context.Context, e Event) error
 type MuxOptions struct {
 	// OnError hears of events whose handler failed and of those that can't be
 	// read (ErrUnreadable), before the answer is sent; not of those that nobody
-	// handles. Default: a line in slog.Default with id, type and error.
+	// handles. Default: a line in slog.Default with at most 1 KiB each of id, type
+	// and error.
 	OnError func(ctx context.Context, e Event, err error)
 }
 
@@ -76,7 +77,22 @@ func NewMux(opts *MuxOptions) *Mux {
 }
 
 func logError(ctx context.Context, e Event, err error) {
-	slog.ErrorContext(ctx, "webhook not handled", "id", e.ID, "type", e.Type, "error", err)
+	var cause any = err
+	if text := err.Error(); len(text) > maxLogged {
+		cause = clip(text)
+	}
+	slog.ErrorContext(ctx, "webhook not handled", "id", clip(e.ID), "type", clip(e.Type), "error", cause)
+}
+
+// maxLogged is how much of a text goes into the log, in bytes: ids and types are as long
+// as their sender likes, and errors of encoding/json repeat numbers.
+const maxLogged = 1024
+
+func clip(text string) string {
+	if len(text) <= maxLogged {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxLogged], "") + "..."
 }
 
 // Handle registers a handler that gets the event as it is. Like

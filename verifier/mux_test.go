@@ -289,6 +289,27 @@ func TestMuxLogs(t *testing.T) {
 	mux.Handle("*", func(context.Context, verifier.Event) error { return errors.New("out of stock") })
 	v.Middleware(mux).ServeHTTP(httptest.NewRecorder(), verifiertest.NewRequest(t, testSecret, verifier.Event{ID: "evt_7", Type: "push"}, nil))
 	require.Contains(t, log.String(), `msg="webhook not handled" id=evt_7 type=push error="out of stock"`)
+
+	// What the sender made long does not fill the log.
+	log.Reset()
+	verifier.On(mux, "order", func(context.Context, verifier.Event, order) error { return nil })
+	long := strings.Repeat("1", 1<<19)
+	for _, body := range []string{
+		`{"type":"\u0001` + long + `","data":{}}`,
+		`{"type":"a","id":"é` + long + `","data":{}}`,
+		`{"type":"order","data":{"amount":` + long + `}}`,
+	} {
+		v, err := verifier.New(testSecret, &verifier.Options{Scheme: signing.BodyHMAC("X-Signature", "", signing.Hex)})
+		require.NoError(t, err)
+		key := must(signing.BodyHMAC("X-Signature", "", signing.Hex).Bind(signing.MustParseSecret(testSecret)))
+		r := httptest.NewRequest(http.MethodPost, "/", strings.NewReader(body))
+		key.SetHeaders(r.Header, signing.Message{Body: []byte(body)})
+		w := httptest.NewRecorder()
+		v.Middleware(mux).ServeHTTP(w, r)
+		require.Equal(t, http.StatusInternalServerError, w.Code)
+	}
+	require.Equal(t, 3, strings.Count(log.String(), "webhook not handled"))
+	require.Less(t, log.Len(), 3*4096)
 }
 
 // A ServeMux of the standard library with methods, wildcards and several
