@@ -97,7 +97,7 @@ bench-once: ## Run every benchmark one short turn, to see that it still works
 	cd internal/bench && GOWORK=off go run . -short
 
 .PHONY: bench
-bench: ## Compare with the peers and the ceiling in about five minutes; ARGS='-only expression' selects
+bench: ## Compare with the peers and the ceiling in about eight minutes; ARGS='-only expression' selects
 	@cd internal/bench && GOWORK=off go run . $(ARGS)
 
 .PHONY: bench-full

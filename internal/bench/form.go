@@ -27,7 +27,7 @@ type form struct {
 	turnLength time.Duration
 }
 
-// The forms: to see that everything works; about five minutes; everything.
+// The forms: to see that everything works; about eight minutes; everything.
 var (
 	onceForm = form{
 		name: "one quick turn", n: 1000, onServer: 1000, runs: 1, rest: 1, wholeSet: true,

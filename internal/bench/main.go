@@ -2,7 +2,7 @@
 // sender costs beside plain net/http, which signs and posts the same bodies, keeps no
 // record and retries nothing: the ceiling that no sender on net/http can exceed.
 //
-//	GOWORK=off go run .            # about five minutes on two CPUs
+//	GOWORK=off go run .            # about eight minutes on two CPUs
 //	GOWORK=off go run . -full      # everything at full size, most of an hour
 //	GOWORK=off go run . -short     # one quick turn, to see that it works
 //
