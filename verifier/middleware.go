@@ -47,7 +47,7 @@ func (v *Verifier) Middleware(next http.Handler) http.Handler {
 			v.refuse(w, r, err)
 			return
 		}
-		d := &delivery{event: event}
+		d := &delivery{event: event, outer: deliveryFrom(r.Context())}
 		r = r.WithContext(context.WithValue(r.Context(), deliveryKey{}, d))
 		restoreBody(r, body)
 		if v.dedupe == nil {
@@ -92,6 +92,18 @@ type delivery struct {
 	// What Muxes say, wherever they are behind the middleware. Their answer
 	// can't say it: it is 200 either way.
 	handled, unhandled atomic.Bool
+	outer              *delivery // of a middleware around this one
+}
+
+// tell notes what a Mux has done, for all middleware that it is behind.
+func (d *delivery) tell(handled bool) {
+	for ; d != nil; d = d.outer {
+		if handled {
+			d.handled.Store(true)
+		} else {
+			d.unhandled.Store(true)
+		}
+	}
 }
 
 type deliveryKey struct{}

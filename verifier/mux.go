@@ -190,9 +190,9 @@ func (m *Mux) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	switch err := m.Dispatch(r.Context(), d.event); {
 	case err == nil, saysOnly(err, ErrDuplicate):
-		d.handled.Store(true)
+		d.tell(true)
 	case saysOnly(err, ErrNoHandler, ErrDuplicate):
-		d.unhandled.Store(true)
+		d.tell(false)
 	default:
 		m.onError(r.Context(), d.event, err)
 		notHandled(w, err)

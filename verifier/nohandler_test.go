@@ -121,6 +121,27 @@ func TestNoHandlerInside(t *testing.T) {
 	}
 }
 
+// A Mux may be behind two middlewares, of which each remembers for itself.
+func TestNoHandlerBehindTwo(t *testing.T) {
+	for _, handled := range []bool{false, true} {
+		d := &fakeDedupe{}
+		first, err := verifier.New(testSecret, &verifier.Options{Dedupe: d})
+		require.NoError(t, err)
+		second, err := verifier.New(testSecret, nil)
+		require.NoError(t, err)
+		mux := verifier.NewMux(nil)
+		last := "release"
+		if handled {
+			mux.Handle("push", func(context.Context, verifier.Event) error { return nil })
+			last = "done"
+		}
+		w := httptest.NewRecorder()
+		first.Middleware(second.Middleware(mux)).ServeHTTP(w, verifiertest.NewRequest(t, testSecret, verifier.Event{ID: "evt_1", Type: "push"}, nil))
+		require.Equal(t, http.StatusOK, w.Code)
+		require.Equal(t, []string{"claim evt_1", last}, d.calls)
+	}
+}
+
 // What is handled in several places has failed if one of them has, whatever the others
 // say.
 func TestNoHandlerBesideFailure(t *testing.T) {
