@@ -61,16 +61,21 @@ func (t *Tenant) BackFill(ctx context.Context, m Missed) (BackFillReport, error)
 	return report, err
 }
 
+// enabled returns an error unless the endpoint is there and enabled.
+func (t *Tenant) enabled(ctx context.Context, id string) error {
+	ep, err := t.sender.st.Endpoint(ctx, t.scope, id)
+	if err == nil && ep.State != store.Enabled {
+		err = fmt.Errorf("%w: %s", stateError(ep.State), id)
+	}
+	return err
+}
+
 // backFill looks at limit events in each step and calls next with how many of them
 // were missed.
 func (t *Tenant) backFill(ctx context.Context, m *Missed, limit int, next func(n int) error) error {
 	st := t.sender.st
-	ep, err := st.Endpoint(ctx, t.scope, m.EndpointID)
-	if err != nil {
+	if err := t.enabled(ctx, m.EndpointID); err != nil {
 		return err
-	}
-	if ep.State != store.Enabled {
-		return fmt.Errorf("%w: %s", stateError(ep.State), m.EndpointID)
 	}
 	history, err := st.EndpointHistory(ctx, t.scope, m.EndpointID)
 	if err != nil {

@@ -40,6 +40,10 @@ type RecoverReport struct {
 // given; when ctx ends it stops between two of them and returns what was done so
 // far. Run again it goes on, and nothing is sent twice. It returns when all are queued,
 // and the log tells what becomes of them.
+//
+// Without an EndpointID, endpoints that are not enabled are left out. Errors:
+// [store.ErrNotFound], [store.ErrDisabled] and [store.ErrDeleted] of the endpoint, and
+// [store.ErrInvalid] for a Recovery that makes no sense.
 func (t *Tenant) Recover(ctx context.Context, r Recovery) (RecoverReport, error) {
 	var report RecoverReport
 	switch {
@@ -51,6 +55,11 @@ func (t *Tenant) Recover(ctx context.Context, r Recovery) (RecoverReport, error)
 		return report, fmt.Errorf("%w: Recovery.Missed needs an EndpointID", store.ErrInvalid)
 	}
 	s := t.sender
+	if r.EndpointID != "" {
+		if err := t.enabled(ctx, r.EndpointID); err != nil {
+			return report, err
+		}
+	}
 	pace := pace{s: s, rate: r.Rate, dryRun: r.DryRun}
 	step := func(n int) error {
 		if r.Progress != nil {

@@ -79,7 +79,6 @@ func TestRecoverFilters(t *testing.T) {
 		}{
 			{"all of enabled endpoints", sender.Recovery{}, 3},
 			{"endpoint", sender.Recovery{EndpointID: shop.ID}, 3},
-			{"disabled endpoint", sender.Recovery{EndpointID: other.ID}, 0},
 			{"type", sender.Recovery{Type: "push"}, 1},
 			{"type is exact", sender.Recovery{Type: "payment"}, 0},
 			{"from", sender.Recovery{From: start.Add(time.Minute)}, 2},
@@ -173,10 +172,12 @@ func TestRecoverMissed(t *testing.T) {
 		w.pass(time.Hour)
 		mid := time.Now()
 		two := w.send(&w.Tenant, "payment.failed")
-		_, err = w.Recover(ctx, sender.Recovery{EndpointID: ep.ID, Missed: true})
-		require.ErrorIs(t, err, store.ErrDisabled)
-		_, err = w.Recover(ctx, sender.Recovery{EndpointID: "ep_nobody", Missed: true})
-		require.ErrorIs(t, err, store.ErrNotFound)
+		for _, missed := range []bool{false, true} {
+			_, err = w.Recover(ctx, sender.Recovery{EndpointID: ep.ID, Missed: missed})
+			require.ErrorIs(t, err, store.ErrDisabled)
+			_, err = w.Recover(ctx, sender.Recovery{EndpointID: "ep_nobody", Missed: missed, DryRun: true})
+			require.ErrorIs(t, err, store.ErrNotFound)
+		}
 		_, err = w.EnableEndpoint(ctx, ep.ID)
 		require.NoError(t, err)
 		require.Equal(t, 1, receiver.Count())
