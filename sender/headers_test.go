@@ -99,7 +99,7 @@ func TestAcceptCanBeReplaced(t *testing.T) {
 			told    string // by RequestHeader
 		}{
 			{nil, "*/*", "*/*"},
-			{sender.Headers{"accept": sender.Value("application/json")}, "application/json", ""},
+			{sender.Headers{"accept": sender.Value("application/json"), "authorization": sender.Value("Bearer t0ps3cret")}, "application/json", "***"},
 		} {
 			ep, _, err := w.CreateEndpoint(t.Context(), sender.EndpointSpec{
 				URL: fmt.Sprintf("https://shop.example/%d", i), EventTypes: []string{fmt.Sprintf("push%d", i)}, NoTestEvent: true, Headers: c.headers,
@@ -111,9 +111,14 @@ func TestAcceptCanBeReplaced(t *testing.T) {
 			require.Equal(t, []string{"identity"}, all[len(all)-1].Header["Accept-Encoding"])
 			ev, err := w.Event(t.Context(), id)
 			require.NoError(t, err)
-			h := w.RequestHeader(ep, ev, store.Attempt{N: 1, URL: ep.URL})
+			h := w.RequestHeader(ep, ev, store.Attempt{N: 1, URL: ep.URL, StartedAt: time.Now()})
 			require.Equal(t, c.told, h.Get("Accept"))
 			require.Equal(t, "identity", h.Get("Accept-Encoding"))
+			for name := range all[len(all)-1].Header {
+				if name != "Content-Length" {
+					require.Contains(t, h, name)
+				}
+			}
 		}
 	})
 }

@@ -2,7 +2,6 @@ package sender
 
 import (
 	"net/http"
-	"slices"
 	"strconv"
 
 	"github.com/hookpost/hookpost/signing"
@@ -14,7 +13,8 @@ const SignatureNotKept = "(made for this attempt, not kept)"
 
 // RequestHeader tells the headers that an attempt was sent with, as the endpoint
 // and the options are now. Signatures are not kept and not made again: in their
-// place stands SignatureNotKept. It is nil for an attempt that made no request, or
+// place stands SignatureNotKept. The values of the endpoint's own headers are secret:
+// in theirs stands "***". It is nil for an attempt that made no request, or
 // of which it is unknown.
 func (t *Tenant) RequestHeader(ep store.Endpoint, ev store.Event, a store.Attempt) http.Header {
 	if t.err != nil || a.URL == "" {
@@ -22,8 +22,8 @@ func (t *Tenant) RequestHeader(ep store.Endpoint, ev store.Event, a store.Attemp
 	}
 	c := t.sender.cfg
 	h := http.Header{"Content-Type": {ev.ContentType}, "User-Agent": t.sender.poster.userAgent, "Accept": {"*/*"}, "Accept-Encoding": {"identity"}}
-	if slices.Contains(ep.Headers, "Accept") {
-		delete(h, "Accept") // the endpoint's own, whose values are not shown
+	for _, name := range ep.Headers {
+		h[name] = []string{redacted}
 	}
 	// The values that depend neither on the secret nor on the body are the same with any
 	// other. A delivery has many attempts, so the body is not signed for each.
