@@ -31,10 +31,10 @@ type EndpointSpec struct {
 	// checked, and that HTTP.Egress does not forbid it whatever a lookup would say;
 	// not whether it answers. A port is judged with a host name only if Egress.Allow
 	// is empty, because the name may lead into an allowed network. In test mode
-	// loopback is accepted on every port. Path and query are sent byte for byte as
-	// they are given; only bytes that may not stand there are escaped. One endpoint
-	// per URL, tenant and mode, where only scheme, host and port have several
-	// spellings.
+	// loopback is accepted on every port, though attempts there fail as blocked unless
+	// Egress.Allow permits them. Path and query are sent byte for byte as they are
+	// given; only bytes that may not stand there are escaped. One endpoint per URL,
+	// tenant and mode, where only scheme, host and port have several spellings.
 	URL string
 	// EventTypes is the selection: exact types, "payment.*" for everything below
 	// payment, or "*" for all, future ones included.
