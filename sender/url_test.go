@@ -105,6 +105,9 @@ func TestEndpointURLByMode(t *testing.T) {
 			} else {
 				require.ErrorIs(t, err, ErrInvalidURL, "%s %s", tc.raw, mode)
 			}
+			if tc.test && !want {
+				require.ErrorContains(t, err, "can't be called: localhost is this server; use a tunnel", tc.raw)
+			}
 		}
 	}
 	for _, raw := range []string{"http://10.0.0.1/", "http://customer.example:22/"} {
