@@ -171,7 +171,7 @@ func (x *Explanation) fromHistory(history []store.Change) {
 	case then.State == store.Deleted:
 		x.Why, x.Text = WhyAbsent, fmt.Sprintf("The endpoint was already deleted when the event was stored at %s.", at)
 	case then.State == store.Disabled:
-		x.Why, x.Text = WhyDisabled, fmt.Sprintf("The endpoint was disabled%s when the event was stored at %s; such events are not back-filled.", because(then.Reason), at)
+		x.Why, x.Text = WhyDisabled, fmt.Sprintf("The endpoint was disabled%s when the event was stored at %s; only a back-fill or a replay sends it.", because(then.Reason), at)
 	case x.Event.Type == testEventType || slices.Contains(x.Event.Refs, exampleRef):
 		x.Why, x.Text = WhyNotSelected, "A test event goes only to the endpoint that it is for."
 	case !wants.matches(x.Event.Type):

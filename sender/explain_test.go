@@ -107,7 +107,7 @@ func TestExplain(t *testing.T) {
 				require.NoError(t, err)
 				return id
 			},
-			sender.WhyDisabled, "disabled (debugging) when the event was stored at 2000-01-01 00:00:00 UTC",
+			sender.WhyDisabled, "disabled (debugging) when the event was stored at 2000-01-01 00:00:00 UTC; only a back-fill or a replay sends it.",
 		},
 		"not selected then": {
 			func(t *testing.T, w *world, ep store.Endpoint) string {
