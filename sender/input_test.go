@@ -108,7 +108,7 @@ func TestBadEndpoints(t *testing.T) {
 		"private address":          {sender.EndpointSpec{URL: "https://10.1.2.3/hook", EventTypes: all}, sender.ErrInvalidURL, ""},
 		"cloud metadata":           {sender.EndpointSpec{URL: "http://169.254.169.254/latest", EventTypes: all}, sender.ErrInvalidURL, ""},
 		"empty selection":          {sender.EndpointSpec{URL: good}, sender.ErrInvalidSelection, "empty"},
-		"empty type":               {sender.EndpointSpec{URL: good, EventTypes: []string{""}}, sender.ErrInvalidSelection, ""},
+		"empty type":               {sender.EndpointSpec{URL: good, EventTypes: []string{""}}, sender.ErrInvalidSelection, `neither an event type such as "payment.succeeded", nor`},
 		"type with spaces":         {sender.EndpointSpec{URL: good, EventTypes: []string{"payment succeeded"}}, sender.ErrInvalidSelection, "payment succeeded"},
 		"star inside":              {sender.EndpointSpec{URL: good, EventTypes: []string{"payment.*.created"}}, sender.ErrInvalidSelection, ""},
 		"half a word and a star":   {sender.EndpointSpec{URL: good, EventTypes: []string{"pay*"}}, sender.ErrInvalidSelection, ""},

@@ -39,7 +39,7 @@ func validSelection(patterns []string) error {
 			continue
 		}
 		if !validType(strings.TrimSuffix(p, ".*")) {
-			return bad("element %d, %.140q, is none of an event type, \"payment.*\" and \"*\"", i, p)
+			return bad("element %d, %.140q, is neither an event type such as \"payment.succeeded\", nor one such as \"payment.*\" for all below it, nor \"*\"", i, p)
 		}
 		if strings.HasPrefix(p, reservedPrefix) {
 			return bad("element %d, %q, is reserved: such events reach every endpoint that they concern", i, p)

@@ -115,7 +115,7 @@ func (m *Mux) Handle(pattern string, handle HandlerFunc) {
 		}
 		m.all = handle
 	case key == "" || strings.Contains(key, "*"):
-		panic(fmt.Sprintf(`verifier: pattern %q is none of an event type, "payment.*" and "*"`, pattern))
+		panic(fmt.Sprintf(`verifier: pattern %q is neither an event type such as "payment.succeeded", nor one such as "payment.*" for all below it, nor "*"`, pattern))
 	case into[key] != nil:
 		panic(fmt.Sprintf("verifier: pattern %q is registered twice", pattern))
 	default:
