@@ -99,9 +99,10 @@ const skew = 24 * time.Hour
 // Empty fields of the event are filled in: ID "evt_test", Type "test.event",
 // CreatedAt the time of signing, Data {}. The body is hookpost's envelope;
 // under signing.GitHub, which has none, it is the Data. An event with a Body is
-// sent with just that body, such as a form of GitHub's ("payload=…"); its CreatedAt and Data are not used, and its Type
-// only where the scheme has a header for it. What cannot be sent, such as data
-// that is not JSON or a secret that the scheme refuses, fails the test.
+// sent with just that body, such as a form of GitHub's ("payload=…"), which gets its
+// content type; its CreatedAt and Data are not used, and its Type only where the scheme
+// has a header for it. What cannot be sent, such as data that is not JSON or a secret
+// that the scheme refuses, fails the test.
 func NewRequest(tb testing.TB, secret string, event verifier.Event, opts *Options) *http.Request {
 	tb.Helper()
 	o := Options{}
@@ -156,10 +157,16 @@ func NewRequest(tb testing.TB, secret string, event verifier.Event, opts *Option
 
 	r := httptest.NewRequest(http.MethodPost, o.Target, bytes.NewReader(body))
 	r.Header.Set("Content-Type", "application/json")
+	if o.Scheme == signing.GitHub && bytes.HasPrefix(body, []byte("payload=")) {
+		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	}
 	signed := http.Header{}
 	key.SetHeaders(signed, m)
 	if len(signed) == 0 {
-		tb.Fatalf("verifiertest: scheme %s cannot sign id %q, type %q at %s with this secret", o.Scheme.Name(), m.ID, m.Type, m.Timestamp)
+		if !signing.ValidID(m.ID) {
+			tb.Fatalf("verifiertest: the id %q is not 1 to 64 characters of A-Z, a-z, 0-9, '_' and '-'", m.ID)
+		}
+		tb.Fatalf("verifiertest: scheme %s cannot sign id %q, type %q at %s with this secret", o.Scheme.Name(), m.ID, m.Type, m.Timestamp.Format(time.RFC3339))
 	}
 	decoy := http.Header{}
 	switch o.Fault {

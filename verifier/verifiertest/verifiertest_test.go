@@ -160,22 +160,41 @@ func TestRepeated(t *testing.T) {
 	}
 }
 
+func TestNewRequestContentType(t *testing.T) {
+	for body, want := range map[string]string{
+		"":               "application/json",
+		"{}":             "application/json",
+		"payload=%7B%7D": "application/x-www-form-urlencoded",
+	} {
+		event := verifier.Event{Type: "push"}
+		if body != "" {
+			event.Body = []byte(body)
+		}
+		r := verifiertest.NewRequest(t, secret, event, &verifiertest.Options{Scheme: signing.GitHub})
+		require.Equal(t, want, r.Header.Get("Content-Type"), body)
+		r = verifiertest.NewRequest(t, secret, event, nil)
+		require.Equal(t, "application/json", r.Header.Get("Content-Type"), body)
+	}
+}
+
 // What cannot be sent fails the test instead of panicking.
 func TestNewRequestFails(t *testing.T) {
 	for name, c := range map[string]struct {
 		secret string
 		event  verifier.Event
 		opts   verifiertest.Options
+		says   string
 	}{
-		"empty secret":  {"", verifier.Event{}, verifiertest.Options{}},
-		"opaque secret": {"opaque", verifier.Event{}, verifiertest.Options{}},
-		"not JSON":      {secret, verifier.Event{Data: []byte("{")}, verifiertest.Options{}},
-		"bad id":        {secret, verifier.Event{ID: "a.b"}, verifiertest.Options{}},
-		"bad type":      {secret, verifier.Event{Type: "a b"}, verifiertest.Options{Scheme: signing.GitHub}},
-		"stale GitHub":  {secret, verifier.Event{}, verifiertest.Options{Scheme: signing.GitHub, Fault: verifiertest.Stale}},
-		"public key":    {publicKey(t), verifier.Event{}, verifiertest.Options{}},
-		"unknown fault": {secret, verifier.Event{}, verifiertest.Options{Fault: "typo"}},
-		"bad target":    {secret, verifier.Event{}, verifiertest.Options{Target: "/a b\n"}},
+		"empty secret":  {"", verifier.Event{}, verifiertest.Options{}, "secret"},
+		"opaque secret": {"opaque", verifier.Event{}, verifiertest.Options{}, "secret"},
+		"not JSON":      {secret, verifier.Event{Data: []byte("{")}, verifiertest.Options{}, "JSON"},
+		"bad id":        {secret, verifier.Event{ID: "a.b"}, verifiertest.Options{}, `the id "a.b" is not 1 to 64 characters`},
+		"bad GitHub id": {secret, verifier.Event{ID: "a b"}, verifiertest.Options{Scheme: signing.GitHub}, `the id "a b" is not 1 to 64 characters`},
+		"bad type":      {secret, verifier.Event{Type: "a b"}, verifiertest.Options{Scheme: signing.GitHub}, `type "a b"`},
+		"stale GitHub":  {secret, verifier.Event{}, verifiertest.Options{Scheme: signing.GitHub, Fault: verifiertest.Stale}, "time"},
+		"public key":    {publicKey(t), verifier.Event{}, verifiertest.Options{}, "secret"},
+		"unknown fault": {secret, verifier.Event{}, verifiertest.Options{Fault: "typo"}, "typo"},
+		"bad target":    {secret, verifier.Event{}, verifiertest.Options{Target: "/a b\n"}, "target"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			tb := &failing{TB: t}
@@ -187,7 +206,7 @@ func TestNewRequestFails(t *testing.T) {
 				}()
 				verifiertest.NewRequest(tb, c.secret, c.event, &c.opts)
 			}()
-			require.NotEmpty(t, tb.message)
+			require.Contains(t, tb.message, c.says)
 		})
 	}
 }
