@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"container/list"
 	"context"
 	"fmt"
 	"sync"
@@ -12,8 +13,9 @@ import (
 	"github.com/hookpost/hookpost/store"
 )
 
-// maxCached bounds the endpoints kept in memory; beyond it whole scopes are
-// forgotten and read again when needed.
+// maxCached bounds the endpoints and scopes kept in memory; beyond it the scopes are
+// forgotten that were used least recently. One scope of more than half as many endpoints
+// is kept besides, the last one used: it would take the place of all others.
 const maxCached = 50_000
 
 // endpointCache remembers the endpoint sets that events are matched on and the
@@ -23,10 +25,31 @@ const maxCached = 50_000
 type endpointCache struct {
 	cfg *config
 	st  store.Store
+	max int
 
-	mu   sync.Mutex
-	sets map[store.Scope]*endpointSet
-	live map[int64]*liveEndpoint
+	mu     sync.Mutex
+	scopes map[store.Scope]*cachedScope
+	byUse  *list.List   // of *cachedScope, the last used first
+	size   int          // scopes and endpoints, but for those of large
+	large  *cachedScope // nil: there is none
+}
+
+// cachedScope is what is known about a scope.
+type cachedScope struct {
+	scope store.Scope
+	set   *endpointSet // nil: to be read
+	read  *setRead     // that newcomers can wait for; nil: none
+	live  map[int64]*liveEndpoint
+	use   *list.Element
+}
+
+// setRead is one read of an endpoint set for all who wait for it.
+type setRead struct {
+	cancel  context.CancelFunc
+	waiting int           // endpointCache.mu is held
+	done    chan struct{} // closed when set or err is there
+	set     *endpointSet
+	err     error
 }
 
 // endpointSet is a scope's enabled endpoints, ready for matching.
@@ -45,7 +68,8 @@ type setMember struct {
 // nor the end of a secret's overlap stops an endpoint that was sent to before.
 type liveEndpoint struct {
 	store.Endpoint
-	off atomic.Bool // disabled or deleted since it was read
+	off  atomic.Bool // disabled or deleted since it was read
+	lost atomic.Bool // its sealed values could not be opened: to be read again
 
 	mu       sync.Mutex
 	opened   *opened // its sealed values
@@ -55,76 +79,197 @@ type liveEndpoint struct {
 }
 
 func newEndpointCache(cfg *config, st store.Store) *endpointCache {
-	return &endpointCache{
-		cfg: cfg, st: st,
-		sets: make(map[store.Scope]*endpointSet), live: make(map[int64]*liveEndpoint),
+	return &endpointCache{cfg: cfg, st: st, max: maxCached, scopes: make(map[store.Scope]*cachedScope), byUse: list.New()}
+}
+
+// known returns what is known about a scope, nil if nothing is, and notes that it was
+// used. c.mu is held.
+func (c *endpointCache) known(scope store.Scope) *cachedScope {
+	e := c.scopes[scope]
+	if e != nil {
+		c.byUse.MoveToFront(e.use)
+	}
+	return e
+}
+
+// of returns what is known about a scope, and makes room for it. c.mu is held.
+func (c *endpointCache) of(scope store.Scope) *cachedScope {
+	e := c.known(scope)
+	if e == nil {
+		e = &cachedScope{scope: scope, live: make(map[int64]*liveEndpoint)}
+		e.use = c.byUse.PushFront(e)
+		c.scopes[scope] = e
+		c.size += e.size()
+		c.bound(e)
+	}
+	return e
+}
+
+func (e *cachedScope) size() int { return 1 + len(e.live) }
+
+// remember keeps endpoints of a scope, whose others stay. c.mu is held.
+func (c *endpointCache) remember(e *cachedScope, live ...*liveEndpoint) {
+	c.size -= c.counted(e)
+	for _, le := range live {
+		e.live[le.Num] = le
+	}
+	c.resized(e)
+}
+
+// counted is the part of c.size that is e's. c.mu is held.
+func (c *endpointCache) counted(e *cachedScope) int {
+	if e == c.large {
+		return 0
+	}
+	return e.size()
+}
+
+// resized counts e again, and forgets others if there are too many. c.mu is held.
+func (c *endpointCache) resized(e *cachedScope) {
+	switch isLarge := 2*e.size() > c.max; {
+	case isLarge && c.large != e:
+		if c.large != nil {
+			c.drop(c.large)
+		}
+		c.large = e
+	case !isLarge && c.large == e:
+		c.large = nil
+	}
+	c.size += c.counted(e)
+	c.bound(e)
+}
+
+// bound forgets scopes until the others, keep among them, are few enough. c.mu is held.
+func (c *endpointCache) bound(keep *cachedScope) {
+	for el := c.byUse.Back(); el != nil && c.size > c.max; {
+		e, before := el.Value.(*cachedScope), el.Prev()
+		if e != keep && e != c.large {
+			c.drop(e)
+		}
+		el = before
 	}
 }
 
-// set returns the scope's set, from memory if it is there.
+// drop forgets a scope. Those who wait for its set still get it. c.mu is held.
+func (c *endpointCache) drop(e *cachedScope) {
+	c.size -= c.counted(e)
+	if c.large == e {
+		c.large = nil
+	}
+	delete(c.scopes, e.scope)
+	c.byUse.Remove(e.use)
+	e.read = nil
+}
+
+// set returns the scope's set, from memory if it is there. Else one read serves all who
+// come before it has ended, and ends when nobody waits for it any more.
 func (c *endpointCache) set(ctx context.Context, scope store.Scope) (*endpointSet, error) {
 	c.mu.Lock()
-	set := c.sets[scope]
-	c.mu.Unlock()
-	if set != nil {
+	e := c.of(scope)
+	if set := e.set; set != nil {
+		c.mu.Unlock()
 		return set, nil
 	}
-	read, err := c.st.EndpointSet(ctx, scope)
-	if err != nil {
-		return nil, err
+	r := e.read
+	if r == nil {
+		within, cancel := context.WithCancel(context.Background()) // boundedStore ends it after 30 s
+		r = &setRead{cancel: cancel, done: make(chan struct{})}
+		e.read = r
+		go c.readSet(within, e, r)
 	}
-	set = c.compile(read)
+	r.waiting++
+	c.mu.Unlock()
+	select {
+	case <-r.done:
+		return r.set, r.err
+	case <-ctx.Done():
+	}
 	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.bound(len(set.members))
-	c.sets[scope] = set
-	for _, m := range set.members {
-		c.live[m.endpoint.Num] = m.endpoint
+	if r.waiting--; r.waiting == 0 {
+		r.cancel()
+		if e.read == r {
+			e.read = nil
+		}
 	}
-	return set, nil
+	c.mu.Unlock()
+	return nil, ctx.Err()
 }
 
-// bound makes room for n more endpoints. Scopes without any count as well. c.mu is
-// held.
-func (c *endpointCache) bound(n int) {
-	if len(c.live)+len(c.sets)+n > maxCached {
-		clear(c.sets)
-		clear(c.live)
+// readSet reads a scope's set for those who wait for it. It is remembered unless the
+// endpoints were changed here meanwhile.
+func (c *endpointCache) readSet(ctx context.Context, e *cachedScope, r *setRead) {
+	defer close(r.done)
+	defer r.cancel()
+	read, err := c.st.EndpointSet(ctx, e.scope)
+	if err == nil {
+		r.set = c.compile(e.scope, read)
 	}
+	r.err = err
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if e.read != r {
+		return
+	}
+	e.read = nil
+	if err != nil {
+		if e.set == nil && len(e.live) == 0 {
+			c.drop(e)
+		}
+		return
+	}
+	e.set = r.set
+	// Endpoints that are not in the set any more are not needed, nor are older versions.
+	c.size -= c.counted(e)
+	before := e.live
+	e.live = make(map[int64]*liveEndpoint, len(r.set.members))
+	for _, m := range r.set.members {
+		le := m.endpoint
+		if newer := before[le.Num]; newer != nil && newer.Version > le.Version {
+			le = newer
+		}
+		e.live[le.Num] = le
+	}
+	c.resized(e)
 }
 
 // compile makes a set ready for matching, reusing what is known already.
-func (c *endpointCache) compile(read store.EndpointSet) *endpointSet {
+func (c *endpointCache) compile(scope store.Scope, read store.EndpointSet) *endpointSet {
 	set := &endpointSet{version: read.Version, members: make([]setMember, len(read.Endpoints))}
 	for i := range read.Endpoints {
+		set.members[i].wants = newSelection(read.Endpoints[i].EventTypes)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	e := c.known(scope)
+	for i := range read.Endpoints {
 		ep := &read.Endpoints[i]
-		set.members[i] = setMember{wants: newSelection(ep.EventTypes), endpoint: c.known(ep)}
+		if e != nil {
+			if le := e.live[ep.Num]; le != nil && le.Version == ep.Version {
+				set.members[i].endpoint = le
+				continue
+			}
+		}
+		set.members[i].endpoint = &liveEndpoint{Endpoint: *ep}
 	}
 	return set
 }
 
-// known returns the live form of this version of the endpoint.
-func (c *endpointCache) known(ep *store.Endpoint) *liveEndpoint {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if le := c.live[ep.Num]; le != nil && le.Version == ep.Version {
-		return le
-	}
-	return &liveEndpoint{Endpoint: *ep}
-}
-
-// forget drops a scope's set after a change.
+// forget drops a scope's set after a change here: it counts at once, not only when the
+// store finds the old version stale. A read under way may not have seen it, and serves
+// only those who wait for it already.
 func (c *endpointCache) forget(scope store.Scope) {
 	c.mu.Lock()
-	delete(c.sets, scope)
+	if e := c.scopes[scope]; e != nil {
+		e.set, e.read = nil, nil
+	}
 	c.mu.Unlock()
 }
 
 // forgetStale drops a scope's set if it is still the given version.
 func (c *endpointCache) forgetStale(scope store.Scope, version int64) {
 	c.mu.Lock()
-	if set := c.sets[scope]; set != nil && set.version == version {
-		delete(c.sets, scope)
+	if e := c.scopes[scope]; e != nil && e.set != nil && e.set.version == version {
+		e.set = nil
 	}
 	c.mu.Unlock()
 }
@@ -142,7 +287,10 @@ func (c *endpointCache) endpoints(ctx context.Context, claims []store.Claimed) (
 		if _, seen := found[num]; seen {
 			continue
 		}
-		le := c.live[num]
+		var le *liveEndpoint
+		if e := c.known(claims[i].Scope); e != nil {
+			le = e.live[num]
+		}
 		if le != nil && le.Version < claims[i].EndpointVersion {
 			le = nil
 		}
@@ -161,14 +309,21 @@ func (c *endpointCache) endpoints(ctx context.Context, claims []store.Claimed) (
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.bound(len(loaded))
 	for i := range loaded {
 		le := &liveEndpoint{Endpoint: loaded[i]}
 		le.off.Store(le.State != store.Enabled) // since the claim
-		c.live[le.Num] = le
+		c.remember(c.of(le.Scope), le)
 		found[le.Num] = le
 	}
 	return found, nil
+}
+
+// live returns the live form of an endpoint, nil if none is known. c.mu is held.
+func (c *endpointCache) live(scope store.Scope, num int64) *liveEndpoint {
+	if e := c.scopes[scope]; e != nil {
+		return e.live[num]
+	}
+	return nil
 }
 
 // current returns the live form of an endpoint that was just read, unless what is
@@ -176,33 +331,54 @@ func (c *endpointCache) endpoints(ctx context.Context, claims []store.Claimed) (
 func (c *endpointCache) current(ep *store.Endpoint) *liveEndpoint {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if le := c.live[ep.Num]; le != nil && le.Version <= ep.Version {
+	if le := c.live(ep.Scope, ep.Num); le != nil && le.Version <= ep.Version {
 		return le
 	}
 	return &liveEndpoint{Endpoint: *ep}
 }
 
-// changed takes note of a change made here: it counts at once, not only when the
-// store finds the old version stale.
+// changed takes note of a change made here.
 func (c *endpointCache) changed(ep *store.Endpoint) {
+	c.forget(ep.Scope)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.sets, ep.Scope)
-	if le := c.live[ep.Num]; le != nil && le.Version < ep.Version {
+	if le := c.live(ep.Scope, ep.Num); le != nil && le.Version < ep.Version {
 		le.off.Store(ep.State != store.Enabled)
-		delete(c.live, ep.Num)
+		c.unlearn(le)
 	}
 }
 
-// lost drops an endpoint whose sealed values can't be opened. They may have been
+// unlearn drops an endpoint: the next claim reads it by its key. c.mu is held.
+func (c *endpointCache) unlearn(le *liveEndpoint) {
+	e := c.scopes[le.Scope]
+	if e != nil && e.live[le.Num] == le {
+		c.size -= c.counted(e)
+		delete(e.live, le.Num)
+		c.size += c.counted(e)
+	}
+}
+
+// lose drops an endpoint whose sealed values can't be opened. They may have been
 // sealed anew since it was read, which changes no version.
-func (c *endpointCache) lost(le *liveEndpoint) {
+func (c *endpointCache) lose(le *liveEndpoint) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	delete(c.sets, le.Scope)
-	if c.live[le.Num] == le {
-		delete(c.live, le.Num)
+	le.lost.Store(true)
+	c.unlearn(le)
+}
+
+// usable returns a set's endpoint as it can be sent to: one whose sealed values could not
+// be opened as it was read since, nil if it was not.
+func (c *endpointCache) usable(le *liveEndpoint) *liveEndpoint {
+	if !le.lost.Load() {
+		return le
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if again := c.live(le.Scope, le.Num); again != nil && again.Version >= le.Version {
+		return again
+	}
+	return nil
 }
 
 // destination returns where, how and on what schedule to send, opening the secrets
@@ -223,7 +399,7 @@ func (c *endpointCache) destination(le *liveEndpoint, now time.Time) (_ *destina
 	}
 	if le.opened == nil {
 		if le.opened, err = openSealed(c.cfg.Keyring, &le.Endpoint, now); err != nil {
-			c.lost(le)
+			c.lose(le)
 			return nil, nil, err
 		}
 	}

@@ -215,7 +215,7 @@ func (t *Tenant) sendTx(ctx context.Context, tx store.Tx, e Event) (Receipt, err
 	if err = cmp.Or(err, failed); err != nil {
 		return receipt, err
 	}
-	s.match(m, s.cache.compile(read), false)
+	s.match(m, s.cache.compile(t.scope, read), false)
 	results, err := tx.Enqueue(ctx, []store.NewEvent{m.event})
 	if err != nil {
 		return receipt, err
@@ -368,7 +368,7 @@ func (s *Sender) handOver(m *member, endpoint int64) {
 			EventID: m.event.ID, EventType: m.event.Type, ContentType: m.event.ContentType, Body: m.event.Body, Trace: m.event.Trace,
 			EndpointVersion: m.set.members[i].endpoint.Version, Attempt: 1,
 		},
-		endpoint:  m.set.members[i].endpoint,
+		endpoint:  s.cache.usable(m.set.members[i].endpoint),
 		leasedAt:  m.begun,
 		lease:     m.lease,
 		handedOff: true,
