@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"container/list"
 	"context"
 	"fmt"
@@ -162,8 +163,9 @@ func (c *endpointCache) drop(e *cachedScope) {
 }
 
 // set returns the scope's set, from memory if it is there. Else one read serves all who
-// come before it has ended, and ends when nobody waits for it any more.
-func (c *endpointCache) set(ctx context.Context, scope store.Scope) (*endpointSet, error) {
+// come before it has ended, and ends when nobody waits for it any more. A caller waits
+// until the given time at most.
+func (c *endpointCache) set(ctx context.Context, scope store.Scope, until time.Time) (*endpointSet, error) {
 	c.mu.Lock()
 	e := c.of(scope)
 	if set := e.set; set != nil {
@@ -179,10 +181,13 @@ func (c *endpointCache) set(ctx context.Context, scope store.Scope) (*endpointSe
 	}
 	r.waiting++
 	c.mu.Unlock()
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
 	select {
 	case <-r.done:
 		return r.set, r.err
 	case <-ctx.Done():
+	case <-timer.C:
 	}
 	c.mu.Lock()
 	if r.waiting--; r.waiting == 0 {
@@ -192,7 +197,7 @@ func (c *endpointCache) set(ctx context.Context, scope store.Scope) (*endpointSe
 		}
 	}
 	c.mu.Unlock()
-	return nil, ctx.Err()
+	return nil, cmp.Or(ctx.Err(), errNoAnswer)
 }
 
 // readSet reads a scope's set for those who wait for it. It is remembered unless the

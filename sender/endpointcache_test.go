@@ -117,6 +117,27 @@ func TestOneReadServesAllWhoWait(t *testing.T) {
 	})
 }
 
+// The 30 s of a Send count on while its endpoints are read again.
+func TestTimeCountsWhileEndpointsAreRead(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bubble) {
+		st := newSetStore(b.mem)
+		st.takes = 25 * time.Second
+		s := b.sender(st, Options{})
+		st.change("a", 1)
+		go func() {
+			time.Sleep(20 * time.Second)
+			st.change("a", 2) // after the read, before the commit
+		}()
+		start := time.Now()
+		_, err := s.For("a", store.Live).Send(t.Context(), Event{Type: "a.b"})
+		require.ErrorIs(t, err, store.ErrBusy)
+		require.NotErrorIs(t, err, ErrOutcomeUnknown)
+		require.Equal(t, commitTimeout, time.Since(start))
+		require.Equal(t, 2, st.count("a"))
+		synctest.Wait()
+	})
+}
+
 // Who waits for a read leaves with its own context; the last one takes the read along.
 func TestLeavingAReadOfASet(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bubble) {
@@ -127,7 +148,7 @@ func TestLeavingAReadOfASet(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), d)
 			defer cancel()
 			start := time.Now()
-			_, err = s.cache.set(ctx, scopeOf("a"))
+			_, err = s.cache.set(ctx, scopeOf("a"), time.Now().Add(time.Hour))
 			return time.Since(start), err
 		}
 		var wg sync.WaitGroup
@@ -178,7 +199,7 @@ func TestChangeDuringARead(t *testing.T) {
 		var wg sync.WaitGroup
 		for i := range versions {
 			wg.Go(func() {
-				set, err := s.cache.set(t.Context(), scopeOf("a"))
+				set, err := s.cache.set(t.Context(), scopeOf("a"), time.Now().Add(time.Hour))
 				require.NoError(t, err)
 				versions[i] = set.version
 			})
@@ -190,7 +211,7 @@ func TestChangeDuringARead(t *testing.T) {
 		}
 		wg.Wait()
 		require.Equal(t, []int64{1, 1, 2}, versions)
-		set, err := s.cache.set(t.Context(), scopeOf("a"))
+		set, err := s.cache.set(t.Context(), scopeOf("a"), time.Now().Add(time.Hour))
 		require.NoError(t, err)
 		require.EqualValues(t, 2, set.version, "the older read, which ended first, is not kept")
 		require.Equal(t, 2, st.count("a"))
@@ -205,7 +226,7 @@ func TestCacheForgetsByScope(t *testing.T) {
 		s := b.sender(st, Options{})
 		s.cache.max = 100
 		use := func(tenant string) (read bool) {
-			set, err := s.cache.set(t.Context(), scopeOf(tenant))
+			set, err := s.cache.set(t.Context(), scopeOf(tenant), time.Now().Add(time.Hour))
 			require.NoError(t, err)
 			require.Len(t, set.members, st.sizes[tenant])
 			return st.count(tenant) > 0
@@ -276,7 +297,7 @@ func TestResealedEndpointsAreReadByKey(t *testing.T) {
 		for i := range 5 {
 			b.endpoint(&s.Tenant, host(i))
 		}
-		_, err := s.cache.set(t.Context(), s.Scope())
+		_, err := s.cache.set(t.Context(), s.Scope(), time.Now().Add(time.Hour))
 		require.NoError(t, err)
 		other := b.start(b.mem, Options{Keyring: keysOf(t, freshKey, oldKey)})
 		b.pass(time.Second)

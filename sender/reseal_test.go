@@ -403,7 +403,7 @@ func TestResealedElsewhere(t *testing.T) {
 		require.NoError(t, err)
 		_, err = tenant.EnableEndpoint(t.Context(), eps[0].ID)
 		require.NoError(t, err)
-		_, err = s.cache.set(t.Context(), eps[0].Scope) // as matching another event would
+		_, err = s.cache.set(t.Context(), eps[0].Scope, time.Now().Add(time.Hour)) // as matching another event would
 		require.NoError(t, err)
 
 		other := b.start(b.mem, Options{Keyring: keysOf(t, freshKey, oldKey)})

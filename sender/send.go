@@ -38,7 +38,7 @@ type Receipt struct {
 // If ctx ends while the event waits for its commit, the error is the context's and the
 // event is not stored. If ctx ends while the commit is under way, the error is an
 // ErrOutcomeUnknown that also wraps the context's. Whatever ctx says, Send gives up after
-// 30 s: with a store.ErrBusy if no commit of the event has begun, the store did not tell
+// about 30 s: with a store.ErrBusy if no commit of the event has begun, the store did not tell
 // the endpoints, or no connection of its pool became free, all with nothing stored; else
 // with an ErrOutcomeUnknown. Inside the application's transaction, which may hold the only
 // connection, use SendTx. If Options.MaxQueued events wait already, the error is
@@ -275,7 +275,7 @@ func (s *Sender) decide(ctx context.Context, m *member) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	set, err := s.cache.set(ctx, m.event.Scope)
+	set, err := s.cache.set(ctx, m.event.Scope, m.until)
 	if err != nil {
 		return err
 	}
