@@ -28,7 +28,7 @@ func allocated(f func()) int {
 	runtime.ReadMemStats(&before)
 	f()
 	runtime.ReadMemStats(&after)
-	return int(after.TotalAlloc - before.TotalAlloc)
+	return int(after.TotalAlloc-before.TotalAlloc) / detectorCost
 }
 
 // fields repeats a field, in which %d is its number, up to the size of a form.

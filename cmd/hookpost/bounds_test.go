@@ -27,7 +27,7 @@ func allocated(f func()) int {
 	runtime.ReadMemStats(&before)
 	f()
 	runtime.ReadMemStats(&after)
-	return int(after.TotalAlloc - before.TotalAlloc)
+	return int(after.TotalAlloc-before.TotalAlloc) / detectorCost
 }
 
 // hostile are bodies that cost much to print, or once did.

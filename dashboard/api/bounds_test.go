@@ -22,7 +22,7 @@ func allocated(f func()) int {
 	runtime.ReadMemStats(&before)
 	f()
 	runtime.ReadMemStats(&after)
-	return int(after.TotalAlloc - before.TotalAlloc)
+	return int(after.TotalAlloc-before.TotalAlloc) / detectorCost
 }
 
 // fill repeats a piece, in which %d is its number, up to the size that a body may have.

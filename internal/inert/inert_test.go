@@ -104,7 +104,7 @@ func TestBounds(t *testing.T) {
 			require.LessOrEqual(t, len(s.Text), growth*most, name)
 			require.Equal(t, len(b) > most, s.Cut, name)
 			require.Equal(t, len(b), s.Size, name)
-			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(40*most), "%s of %d bytes", name, size)
+			require.Less(t, after.TotalAlloc-before.TotalAlloc, uint64(40*most*detectorCost), "%s of %d bytes", name, size)
 		}
 	}
 }
