@@ -95,7 +95,7 @@ func TestBadInput(t *testing.T) {
 		{"endpoints create https://example.com/ --events a,,b", "separated by commas"},
 		{"endpoints create https://example.com/ --events a+b", "event types"},
 		{"endpoints create example.com --events a", "begin with https://"},
-		{"endpoints create http://localhost/ --events a", "in test mode"},
+		{"endpoints create http://localhost/ --events a", "localhost is this server; use a tunnel"},
 		{"endpoints create https://example.com/ --events a --secret-env WEAK", "at least 24 bytes"},
 		{"endpoints create https://example.com/ --events a --keys-env EMPTY", "no keys: the variable that --keys-env names is empty"},
 		{"endpoints create https://example.com/ --events a --keys-env HALF_KEY", `the key has 3 bytes, want 32`},
