@@ -338,6 +338,8 @@ func TestTimeOfMembersThatAreTriedAlone(t *testing.T) {
 			require.Zero(t, time.Since(start), "others need not wait for them")
 			wg.Wait()
 			require.LessOrEqual(t, time.Since(start), commitTimeout+overdueAfter)
+			mu.Lock() // the last of them are at it still
+			defer mu.Unlock()
 			require.Len(t, tried, 3*aloneAtOnce)
 			stored := map[string]bool{"first": true, "later": true}
 			for i, err := range errs {
