@@ -142,7 +142,7 @@ func TestReachedOnly(t *testing.T) {
 	})
 }
 
-// What a pending delivery waits for is told of the event and of the delivery.
+// The event and the delivery both say why a pending delivery waits.
 func TestExplainPending(t *testing.T) {
 	inWorld(t, sender.Options{}, func(w *world) {
 		w.receiver.Script(sendertest.Answer{Status: 503, Body: "busy"}, sendertest.Answer{Fault: sendertest.Hang})

@@ -136,7 +136,7 @@ func (c *chaos) order() string {
 	return id + " " + eventType(len(c.ordered))
 }
 
-// openTransaction keeps a transaction of the application's open that is rolled back.
+// openTransaction keeps an application transaction open, and rolls it back.
 func (c *chaos) openTransaction(t *testing.T, _ *process) {
 	line := c.order()
 	tx, err := c.app.begin(c.ctx)

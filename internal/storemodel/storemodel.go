@@ -32,7 +32,7 @@ type Subject struct {
 	// SetClock makes the store's clock show t, which is later than what it was told
 	// before. The clock may run on.
 	SetClock func(t time.Time)
-	// Begin opens a transaction of the application's; nil: the store knows none.
+	// Begin opens an application transaction; nil: the store knows none.
 	Begin func() (Tx, error)
 	// Faults are ways to let a call fail; one of them is chosen each time.
 	Faults []Fault
